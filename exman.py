@@ -1,0 +1,3108 @@
+"""exman records experiment runs: swap argparse.ArgumentParser for exman.ExParser and change nothing else.
+
+    import exman
+    parser = exman.ExParser(root=exman.simpleroot(__file__))    # the folder `exman` beside this script
+    parser.add_argument("--lr", type=float, default=0.1)
+    args = parser.parse_args()                                  # recorded: args.root is the run's folder
+    (args.root / "score.txt").write_text(str(args.lr))
+
+Each launch leaves its parameters, defaults included, in a numbered folder:
+
+    root
+    |-- runs/000012-2026-11-23-13-27-00[-NAME]/params.yaml   + whatever the experiment writes
+    |-- index/000012-2026-11-23-13-27-00[-NAME].yaml         link -> ../runs/<run>/params.yaml
+    |-- marked/<mark>/000012-....yaml                        link -> ../../runs/<run>/params.yaml
+    |-- tmp/000013-.../params.yaml                           runs made with --tmp: recorded, not indexed
+    `-- fails/000014-.../params.yaml                         runs that raised inside `with args.safe_experiment:`
+
+`python main.py --config root/index/<run>.yaml` runs one again, `exman.Index(root).info()` is the table of all, and
+`python main.py mark best 12` keeps the good ones at hand. One file, the standard library alone, CPython 3.8 and later.
+"""
+from __future__ import annotations
+
+import argparse
+import collections
+import copy
+import errno
+import functools
+import itertools
+import marshal
+import os
+import re
+import stat
+import sys
+import time
+from argparse import ArgumentError
+from contextvars import ContextVar
+
+# Imported where used, for they cost more than this whole module: pathlib, datetime, hashlib, json, shutil, subprocess.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import datetime
+    import pathlib
+    from types import TracebackType
+    from typing import Any, Callable, Dict, IO, Iterable, Iterator, List, NoReturn, Optional, Sequence, Tuple, Type, Union
+
+__all__ = ["ArgumentError", "ExParser", "Index", "Namespace", "Run", "YAMLError", "dump_yaml", "load_yaml", "main", "optional", "simpleroot"]
+__version__ = "1.0.0"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The run and the namespace: what a script gets back from parse_args.
+# ---------------------------------------------------------------------------------------------------------------------
+
+class Run:
+    """One recorded run, and the block that guards its experiment.
+
+    root: its folder, an absolute pathlib.Path (in fails/ once it has failed); name: that folder's name; id: its number;
+    time: datetime.datetime of the launch, in seconds; tmp: whether it was made with --tmp.
+
+        with args.exman:            # or args.safe_experiment, the same object
+            train(args)
+
+    Inside the block stdout also goes to log.txt. An exception writes traceback.txt, moves the run to fails/ and goes on
+    upwards; Ctrl-C writes traceback.txt and ends the block; sys.exit(0) is a success.
+    """
+
+    def __init__(self, base: str, part: str, name: str, *, rank: str = "", shared: bool = False, maker: int = 0) -> None:
+        self.name = name
+        self.id = int(name.partition("-")[0])
+        self.tmp = part == "tmp"
+        self._base, self._part = base, part
+        self._rank = rank                               # how this process signs its files, when another one made the run
+        self._shared = shared
+        self._maker = maker                             # the process that made the run; only that one moves it
+        self._depth = 0
+        self._log: Optional[_Log] = None
+
+    @property
+    def root(self) -> pathlib.Path:
+        from pathlib import Path
+        return Path(self._base, self._part, self.name)
+
+    @property
+    def time(self) -> datetime.datetime:
+        from datetime import datetime
+        return datetime.strptime("-".join(self.name.split("-")[1:7]), _STAMP)
+
+    def __repr__(self) -> str:
+        return f"<exman.Run {self.id}: {os.path.join(self._base, self._part, self.name)}>"
+
+    def __reduce__(self) -> Tuple[Any, ...]:
+        # A copy in another process has not made the run: there it logs beside the maker and moves nothing.
+        return Run, (self._base, self._part, self.name)
+
+    def __copy__(self) -> Run:
+        return self
+
+    def __deepcopy__(self, memo: Dict[int, Any]) -> Run:
+        return self
+
+    def __enter__(self) -> Run:
+        self._depth += 1
+        if self._depth == 1:
+            self._log = _Log(self._file("log"), self._shared)
+        return self
+
+    def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]) -> bool:
+        self._depth -= 1
+        if self._depth:
+            return False                                # the outermost block of nested ones decides
+        if self._log is not None:
+            self._log.close()
+        if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
+            return False
+        import traceback
+        interrupted = isinstance(error, KeyboardInterrupt)
+        try:
+            _write_new(self._file("traceback"), "".join(traceback.format_exception(kind, error, trace)), self._shared)
+            if not interrupted and self._maker == os.getpid() and self._part != "fails":
+                _move_to_fails(self._base, self._part, self.name, self._shared)
+                self._part = "fails"
+        except OSError as problem:                      # never in place of the experiment's own exception
+            _say(f"run {self.id} stays as it is: {_reason(problem)}")
+        else:
+            _say(f"run {self.id} {'was interrupted' if interrupted else 'failed'}: {self._file('traceback')}")
+        return interrupted
+
+    def _file(self, stem: str) -> str:
+        """The path of log.txt or traceback.txt; a process that joined the run adds its rank."""
+        for part in (self._part, "fails"):              # its maker may have moved it meanwhile
+            folder = os.path.join(self._base, part, self.name)
+            if os.path.isdir(folder):
+                break
+        if self._maker == os.getpid():
+            return os.path.join(folder, f"{stem}.txt")
+        return os.path.join(folder, f"{stem}.{self._rank or _worker_name() or os.getpid()}.txt")
+
+
+class _Log:
+    """Stands in for sys.stdout: what is written also goes to a file, everything else is the stream underneath."""
+
+    def __init__(self, path: str, shared: bool) -> None:
+        self._stream, self._copy = sys.stdout, None
+        self._handlers = [h for h in _log_handlers() if getattr(h, "stream", None) is sys.stdout]
+        try:
+            self._copy = open(path, "a", buffering=1, encoding="utf-8", errors="backslashreplace")
+            _share(path, shared)
+        except OSError as problem:
+            _say(f"no log: {_reason(problem)}")
+        sys.stdout = self
+        for handler in self._handlers:
+            handler.setStream(self)
+
+    def write(self, text: str) -> int:
+        written = self._stream.write(text)
+        self._keep(lambda copy: copy.write(text))
+        return written
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        self._stream.flush()
+        self._keep(lambda copy: copy.flush())
+
+    def _keep(self, act: Callable[[IO[str]], object]) -> None:
+        try:
+            if self._copy is not None:
+                act(self._copy)
+        except (OSError, ValueError) as problem:        # a full disk ends the log, not the experiment
+            self._copy = None
+            _say(f"the log ends here: {problem}")
+
+    def close(self) -> None:
+        if sys.stdout is self:                          # what the script has put there since is its own
+            sys.stdout = self._stream
+        for handler in self._handlers:
+            if handler.stream is self:
+                handler.setStream(self._stream)
+        self._keep(lambda copy: copy.close())
+        self._copy = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["_stream"], name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._stream)
+
+
+def _log_handlers() -> List[Any]:
+    """The handlers of the logging module, if the script uses it: those made before the block hold the bare stream."""
+    if "logging" not in sys.modules:
+        return []
+    import logging
+    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+    return [handler for logger in loggers for handler in getattr(logger, "handlers", ()) if hasattr(handler, "setStream")]
+
+
+class Namespace(argparse.Namespace):
+    """What parse_args returns: vars(args) is what argparse would have put there, and the run stands beside it.
+
+    args.root: the run's folder (a Path); args.exman and args.safe_experiment: the Run. A parameter of the script with
+    one of these names hides exman's: args.exman.root is always the run.
+    """
+
+    # Kept on a class made for each parse, and not on the object, so that vars(), == and json see parameters alone.
+    _exman_run: Optional[Run] = None
+
+    def __getattr__(self, name: str) -> Any:
+        run = type(self)._exman_run
+        if run is not None and name in ("exman", "safe_experiment", "root"):
+            return run.root if name == "root" else run
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __reduce_ex__(self, protocol: Any) -> Tuple[Any, ...]:
+        return _beside, (type(self)._exman_run,), self.__dict__
+
+
+def _beside(run: Optional[Run], namespace: Any = None) -> Any:
+    """The namespace with the run beside its parameters; an object of the caller's own class is left as it is."""
+    if namespace is None:
+        namespace = Namespace()
+    if type(namespace) is argparse.Namespace or isinstance(namespace, Namespace):
+        namespace.__class__ = Namespace if run is None else type("Namespace", (Namespace,), {"__module__": __name__, "_exman_run": run})
+    return namespace
+
+
+def _say(line: str) -> None:
+    """One line on stderr; stdout belongs to the script."""
+    if sys.stderr is not None:
+        print(f"exman: {line}", file=sys.stderr)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The parser: argv becomes args, and each outermost parse that succeeds becomes one run.
+# ---------------------------------------------------------------------------------------------------------------------
+
+def simpleroot(__file__: str) -> pathlib.Path:
+    """Return the folder `exman` beside the given file, as an absolute path: exman.simpleroot(__file__)."""
+    from pathlib import Path
+    return Path(os.path.dirname(os.path.abspath(__file__)), "exman")
+
+
+def optional(type: Callable[[str], Any]) -> Callable[[Optional[str]], Any]:
+    """Make a type= that also takes none and null, in any case: optional(int)("none") is None."""
+    convert = _bool if type is bool else type
+
+    def optional_type(text: Optional[str]) -> Any:
+        return None if text is None or text.lower() in ("none", "null") else convert(text)
+    optional_type.__name__ = f"optional {getattr(type, '__name__', type)}"
+    return optional_type
+
+
+def _bool(text: str) -> bool:
+    """type=bool as people mean it; argparse's own bool('False') is True."""
+    word = str(text).lower()
+    if word in ("true", "t", "yes", "y", "on", "1"):
+        return True
+    if word in ("false", "f", "no", "n", "off", "0"):
+        return False
+    raise ValueError(text)
+
+
+class _Settings:
+    """What ExParser takes beyond argparse, as given."""
+
+    def __init__(self, root: Any, zfill: int, shared: bool, automark: Iterable[str], default_config_files: Iterable[Any],
+                 git: Any, git_assert_clean: bool) -> None:
+        self.root = root
+        self.zfill = zfill
+        self.shared = shared
+        self.automark = (automark,) if isinstance(automark, str) else tuple(automark)
+        self.default_config_files = tuple(default_config_files)
+        self.git = git if git is not None and git is not False else (True if git_assert_clean else None)
+        self.git_assert_clean = git_assert_clean
+        self.setters: List[Callable[[Any], object]] = []
+        self.validators: List[Tuple[Callable[[Any], object], str]] = []
+
+    def folder(self) -> str:
+        """The root as an absolute path: as given, else `exman` beside the main script or in the working directory."""
+        if self.root is not None:
+            return os.path.abspath(os.fspath(self.root))
+        return os.path.join(_script_folder(), "exman")
+
+
+def _script_folder() -> str:
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    return os.path.dirname(os.path.abspath(script)) if script else os.getcwd()
+
+
+class _Parse:
+    """One outermost parse while it lasts: what was typed, what exman's own options said, what a file gives."""
+
+    def __init__(self) -> None:
+        self.typed: Dict[argparse.Action, List[List[str]]] = {}     # the strings of each time an option was given
+        self.own: Dict[str, Any] = {}                               # exman's options: config, tmp, name, git_dirty
+        self.replay: Optional[_Replay] = None                       # the files' values, where there are files
+        self.argv: List[str] = []
+
+
+# The parse under way in this thread: a parse inside it (a subparser's, an action's) belongs to it.
+_PARSE: ContextVar[Optional[_Parse]] = ContextVar("exman_parse", default=None)
+
+
+class _Container:
+    """volatile= for parsers and their groups."""
+
+    def add_argument(self, *args: Any, volatile: bool = False, **kwargs: Any) -> Any:
+        """Add an argument as argparse does; a volatile one is recorded but never restored by --config."""
+        action = super().add_argument(*args, **kwargs)  # type: ignore[misc]
+        if volatile:
+            action.volatile = True
+        return action
+
+    def add_argument_group(self, *args: Any, **kwargs: Any) -> Any:
+        return _taking_volatile(super().add_argument_group(*args, **kwargs))  # type: ignore[misc]
+
+    def add_mutually_exclusive_group(self, **kwargs: Any) -> Any:
+        return _taking_volatile(super().add_mutually_exclusive_group(**kwargs))  # type: ignore[misc]
+
+
+class ExParser(_Container, argparse.ArgumentParser):
+    """An argparse.ArgumentParser that records each parse as a run.
+
+    Takes every parameter of argparse.ArgumentParser, and by name:
+    root: the folder of all runs, a path (default: `exman` beside the main script); zfill: the least digits of a number in
+    names; shared: whether the group may write what exman makes, whatever the umask; automark: words, where dests stand for
+    themselves and their value, that name a mark of each run; default_config_files: paths of yaml files that set defaults,
+    read where they exist; git: True (the repository of the main script) or the path of one, to record commit, dirty and
+    changes.diff; git_assert_clean: refuse a dirty one unless --git-dirty.
+
+        parser = exman.ExParser(root=exman.simpleroot(__file__))
+        args = parser.parse_args()
+
+    Raises OSError, with one line that says what to do, where a run cannot be made; no run is left half-made.
+    """
+
+    def __init__(self, *args: Any, root: Union[str, os.PathLike[str], None] = None, zfill: int = 6, shared: bool = False,
+                 automark: Iterable[str] = (), default_config_files: Iterable[Union[str, os.PathLike[str]]] = (),
+                 git: Union[bool, str, os.PathLike[str], None] = None, git_assert_clean: bool = False, **kwargs: Any) -> None:
+        self._exman = _Settings(root, zfill, shared, automark, default_config_files, git, git_assert_clean)
+        super().__init__(*args, **kwargs)
+        self.register("type", bool, _bool)
+
+    def register_validator(self, function: Callable[[Any], object], message: str = "validation error") -> None:
+        """Check args before each run: False, or an exception, is a usage error with message.format(**vars(args)).
+
+        The function may raise exman.ArgumentError(None, "...") to use its own words.
+        """
+        if not callable(function):
+            raise TypeError(f"validator {function!r} is not callable")
+        self._exman.validators.append((function, message))
+
+    def register_setter(self, function: Callable[[Any], object]) -> None:
+        """Change args, in place, before validators see them and before they are recorded."""
+        if not callable(function):
+            raise TypeError(f"setter {function!r} is not callable")
+        self._exman.setters.append(function)
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse as argparse does, record the run, and return the namespace with the run beside it."""
+        return self._parse("parse_args", args, namespace)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse as argparse does, record the run, and return the namespace and the words that are left."""
+        return self._parse("parse_known_args", args, namespace)
+
+    def parse_intermixed_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse as argparse does, options and positionals in any order, record the run, and return the namespace."""
+        return self._parse("parse_intermixed_args", args, namespace)
+
+    def parse_known_intermixed_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """parse_known_args, with options and positionals in any order."""
+        return self._parse("parse_known_intermixed_args", args, namespace)
+
+    def _parse(self, method: str, args: Any, namespace: Any) -> Any:
+        parse = _PARSE.get()
+        if parse is not None:                           # a subparser's, or an action's, inside another parse
+            view, namespace = self._replaying(parse, namespace)
+            return getattr(super(ExParser, view), method)(args, namespace)
+        parse = _Parse()
+        parse.argv = [*sys.argv[1:]] if args is None else [*args]
+        if method in ("parse_args", "parse_intermixed_args") and self._takes_mark(parse.argv):
+            self.exit(_mark_verb(parse.argv, self.prog, self._exman.folder()))
+        namespace = _beside(None, namespace)            # a namespace of an earlier parse must not lend its run's root
+        token = _PARSE.set(parse)
+        try:
+            self._read_files(parse, method)
+            view, namespace = self._replaying(parse, namespace)
+            done = getattr(super(ExParser, view), method)([*parse.argv], namespace)
+            namespace = done[0] if isinstance(done, tuple) else done
+            record = self._checked(parse, namespace)
+        finally:
+            _PARSE.reset(token)
+        if "_ARGCOMPLETE" not in os.environ:            # there the shell is completing a line, nothing is launched
+            _beside(_launch(self._exman, record), namespace)
+        return done
+
+    def _checked(self, parse: _Parse, namespace: Any) -> _Record:
+        """Setters, validators and the git check, then what is to be recorded."""
+        for setter in self._exman.setters:
+            setter(namespace)
+        if parse.replay is not None:
+            parse.replay.finish(namespace, bool(self._exman.setters))
+        for function, message in self._exman.validators:
+            try:
+                accepted = function(namespace)
+            except ArgumentError as error:
+                self._refuse(str(error))
+            except Exception:
+                accepted = False
+            if accepted is False:
+                self._refuse(message.format(**vars(namespace)))
+        try:
+            state = _git_state(self._exman.git) if self._exman.git else None
+            if state and state.dirty and self._exman.git_assert_clean and not parse.own.get("git_dirty"):
+                self._refuse(f"the git repository {state.folder} has uncommitted changes: commit them, or add --git-dirty")
+            name = parse.own.get("name")
+            if name is not None:
+                _check_name(name)
+            return _record(self, parse, namespace, state)
+        except ValueError as error:
+            self._refuse(str(error))
+
+    def _read_files(self, parse: _Parse, method: str) -> None:
+        """Load --config and the default config files, and learn which options the command line gives itself."""
+        configs = [os.path.expanduser(os.fspath(path)) for path in self._exman.default_config_files]
+        configs = [path for path in configs if os.path.exists(path)]
+        prefixes = tuple(self.fromfile_prefix_chars or ())
+        spelled = tuple(s for s in _own_parser(self.prefix_chars, False)._option_string_actions if s.endswith("config"))
+        if not configs and not any(word.startswith(spelled + prefixes) for word in parse.argv):
+            return                                      # the usual launch: no second look at argv
+        scan = _scan(self, method, parse.argv)
+        try:
+            files = [_load_config(path) for path in reversed(configs)]
+            if "config" in scan.own:
+                files.insert(0, _load_config(_config_path(scan.own["config"], self._exman.folder()), explicit=True))
+            if files:
+                parse.replay = _Replay(self, files, scan)
+        except (OSError, ValueError) as error:
+            self._refuse(str(error))
+
+    def _replaying(self, parse: _Parse, namespace: Any) -> Tuple[ExParser, Any]:
+        """This parser, or a view of it that leaves out what a file gives, and the namespace with that filled in."""
+        if parse.replay is None:
+            return self, namespace
+        try:
+            return parse.replay.start(self, namespace if namespace is not None else Namespace())
+        except ValueError as error:
+            self._refuse(str(error))
+
+    def _refuse(self, message: str) -> NoReturn:
+        """A usage error in argparse's own form."""
+        if not getattr(self, "exit_on_error", True):
+            raise ArgumentError(None, message)
+        self.error(message)
+        raise AssertionError("error() returned")        # argparse: it must exit or raise
+
+    def _takes_mark(self, argv: Sequence[str]) -> bool:
+        """Whether `mark` is exman's verb here: the script's own positional or subcommand of that name keeps it."""
+        if argv[:1] != ["mark"]:
+            return False
+        positionals = [action for action in self._actions if not action.option_strings]
+        return not positionals or (positionals[0].choices is not None and "mark" not in positionals[0].choices)
+
+    def format_help(self) -> str:
+        view = copy.copy(self)
+        view._action_groups = [*self._action_groups, _own_group(self)]
+        text: str = super(ExParser, view).format_help()
+        return text
+
+    # -- The hooks of argparse that are not public, each the same in CPython 3.8 to 3.14 -----------------------------
+
+    def _get_values(self, action: argparse.Action, arg_strings: List[str]) -> Any:
+        # The one place that is handed every option's strings: keep them, for the record.
+        values = super()._get_values(action, arg_strings)
+        parse = _PARSE.get()
+        if parse is not None and action.nargs != argparse.SUPPRESS and (action.option_strings or arg_strings):
+            parse.typed.setdefault(action, []).append([*arg_strings])
+        return values
+
+    def _parse_optional(self, arg_string: str) -> Any:
+        # The one place that says which option a word is. exman's own options live in a parser of their own, so that they
+        # are in no list, usage, abbreviation or conflict of this one; the answer's shape differs between versions.
+        own = _own_parser(self.prefix_chars, bool(self._exman.git))
+        name = arg_string.partition("=")[0]
+        if name in own._option_string_actions and _is_free(self, name):
+            return own._parse_optional(arg_string)
+        return super()._parse_optional(arg_string)
+
+
+class _OwnAction(argparse.Action):
+    """An option of exman's: its value belongs to the parse, not to the script's namespace."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Optional[str] = None) -> None:
+        parse = _PARSE.get()
+        assert parse is not None
+        parse.own[self.dest] = True if self.nargs == 0 else values
+
+
+@functools.lru_cache(maxsize=None)
+def _own_parser(prefix_chars: str, git: bool) -> argparse.ArgumentParser:
+    """exman's options, each also under a name that starts with exman-, for scripts that have one of the same name."""
+    long = "--" if "-" in prefix_chars else prefix_chars[0] * 2
+    parser = argparse.ArgumentParser(add_help=False, prefix_chars=prefix_chars)
+
+    def add(name: str, **kwargs: Any) -> None:
+        parser.add_argument(long + name, f"{long}exman-{name}", action=_OwnAction, dest=name.replace("-", "_"), **kwargs)
+    add("config", metavar="RUN", help="run again: a run's yaml, folder or number, or a yaml file written by hand")
+    add("tmp", nargs=0, help="keep this run apart, in tmp/")
+    add("name", help="end the name of the run's folder with this")
+    if git:
+        add("git-dirty", nargs=0, help="run with uncommitted changes")
+    return parser
+
+
+def _is_free(parser: argparse.ArgumentParser, name: str) -> bool:
+    """Whether the script has no option of this name, nor one that this name abbreviates."""
+    if parser.allow_abbrev:
+        return not any(option.startswith(name) for option in parser._option_string_actions)
+    return name not in parser._option_string_actions
+
+
+def _own_group(parser: ExParser) -> Any:
+    """The help group `exman`: each option under the shortest name that is free here."""
+    group = argparse._ArgumentGroup(argparse.ArgumentParser(add_help=False), title="exman")
+    for action in _own_parser(parser.prefix_chars, bool(parser._exman.git))._actions:
+        free = [name for name in action.option_strings if _is_free(parser, name)]
+        if free:
+            action = copy.copy(action)
+            action.option_strings = free[:1]
+            group._group_actions.append(action)
+    return group
+
+
+class _Group(_Container, argparse._ArgumentGroup):
+    pass
+
+
+class _ExclusiveGroup(_Container, argparse._MutuallyExclusiveGroup):
+    pass
+
+
+def _taking_volatile(group: Any) -> Any:
+    kinds = {argparse._ArgumentGroup: _Group, argparse._MutuallyExclusiveGroup: _ExclusiveGroup}
+    group.__class__ = kinds.get(type(group), type(group))
+    return group
+
+
+class _Scan:
+    """Which options a command line gives, found by a parse that converts nothing and acts on nothing."""
+
+    def __init__(self) -> None:
+        self.given: Dict[argparse.Action, List[str]] = {}
+        self.own: Dict[str, str] = {}                   # exman's options that take a value
+
+
+class _ScanOver(Exception):
+    """The command line is wrong from here on; the real parse will say so."""
+
+
+class _Scanner:
+    """Mixed in before the class of a parser, so that the script's own overrides of how words are read still count."""
+
+    _scan: _Scan
+
+    def _get_values(self, action: argparse.Action, arg_strings: List[str]) -> Any:
+        if isinstance(action, _OwnAction):
+            self._scan.own[action.dest] = arg_strings[0] if arg_strings else ""
+        elif action.nargs != argparse.SUPPRESS and (action.option_strings or arg_strings):
+            self._scan.given[action] = [*arg_strings]
+        if action.nargs == argparse.PARSER and isinstance(action.choices, dict) and arg_strings[0] in action.choices:
+            _scan_into(self._scan, action.choices[arg_strings[0]], "parse_known_args", arg_strings[1:])
+        return argparse.SUPPRESS                        # so argparse takes no action
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        return arg_string
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        pass
+
+    def error(self, message: str) -> NoReturn:
+        raise _ScanOver
+
+    def exit(self, status: int = 0, message: Optional[str] = None) -> NoReturn:
+        raise _ScanOver
+
+
+def _scan(parser: argparse.ArgumentParser, method: str, argv: Sequence[str]) -> _Scan:
+    scan = _Scan()
+    known = {"parse_args": "parse_known_args", "parse_intermixed_args": "parse_known_intermixed_args"}.get(method, method)
+    _scan_into(scan, parser, known, argv)
+    return scan
+
+
+def _scan_into(scan: _Scan, parser: argparse.ArgumentParser, method: str, argv: Sequence[str]) -> None:
+    view = copy.copy(parser)
+    view.__class__ = type("Scanner", (_Scanner, type(parser)), {"_scan": scan})
+    try:
+        getattr(argparse.ArgumentParser, method)(view, [*argv], argparse.Namespace())
+    except (_ScanOver, ArgumentError):
+        pass
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The config: a file's values become the strings of options, and the script's own actions take them.
+# ---------------------------------------------------------------------------------------------------------------------
+
+_File = collections.namedtuple("_File", "path values lines recorded explicit")
+_File.__doc__ = """A yaml file of parameters: its key -> value with plain scalars as _Plain, the line of each key, whether exman
+recorded it (or somebody wrote it by hand), and whether --config named it (or default_config_files)."""
+
+# What exman wrote beside the parameters: the first three in every file, the others with git, or up to 0.1.9.
+_OWN_KEYS = ("root", "time", "id")
+_GIT_KEYS = ("commit", "dirty")
+_OLD_KEYS = ("config", "tmp", "name", "git_dirty")
+
+_UNDECODABLE = "undecodable bytes"                      # {undecodable bytes: "caf\xE9"}: text that no yaml can hold
+
+
+class _Plain(str):
+    """A plain scalar as it stands in the file: an option's type gets its text."""
+
+
+def _load_config(path: str, explicit: bool = False) -> _File:
+    """Read a file of parameters; ValueError and OSError name it."""
+    text = _read_text(path)
+    try:
+        values, lines = _parse_yaml(text, _Plain)
+    except YAMLError as error:
+        raise ValueError(f"{path}: {error}") from None
+    own = [_values_of(values.get(key)) for key in _OWN_KEYS]
+    recorded = (type(own[0]) is str and own[0].partition("/")[0] in ("runs", "tmp", "fails")
+                and type(own[1]) is str and type(own[2]) is int)
+    return _File(path, values, lines, recorded, explicit)
+
+
+def _values_of(value: Any) -> Any:
+    """The value with plain scalars resolved, as load_yaml gives it."""
+    if type(value) is _Plain:
+        return _resolve(str(value))
+    if type(value) is list:
+        return [_values_of(item) for item in value]
+    if type(value) is dict:
+        return {key: _values_of(item) for key, item in value.items()}
+    return value
+
+
+def _text(value: Any) -> str:
+    """The string that an option's type gets for one value of a file."""
+    if isinstance(value, str):
+        return str(value)
+    if type(value) is dict and list(value) == [_UNDECODABLE]:
+        return str(value[_UNDECODABLE]).encode("latin-1", "replace").decode("utf-8", "surrogateescape")
+    if type(value) in (list, dict):
+        import json                                     # what json.loads and ast.literal_eval read, and a person typed
+        return json.dumps(_values_of(value))
+    return _flow(value)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two plain values are equal, types included; False where one is not plain."""
+    try:
+        return _flow(one) == _flow(other)
+    except YAMLError:
+        return False
+
+
+class _Replay:
+    """The files of one parse: what each parser of it, subparsers included, takes from them.
+
+    The command line comes first, then --config, then the default config files. What a file gives is put into the
+    namespace before argparse parses, by the script's own actions, and argparse parses with a view of the parser that
+    lacks these options: so none of them is missing, has a default, or takes a positional's word.
+    """
+
+    def __init__(self, parser: ExParser, files: List[_File], scan: _Scan) -> None:
+        self.given = scan.given
+        self.files = {id(parser): files}                # of each parser that the command line or a file chose
+        self.views: List[argparse.ArgumentParser] = []
+        self.direct: Dict[argparse.Action, Any] = {}    # values that no option string makes
+        self.restored: Dict[str, Any] = {}              # plain values of a recorded run, by dest
+        self.unknown: Dict[str, Any] = {}               # keys of a recorded run that no option knows
+        for file in files:
+            self._check_keys(parser, file)
+
+    def start(self, parser: ExParser, namespace: Any) -> Tuple[ExParser, Any]:
+        files = self.files.get(id(parser))
+        if files is None or any(parser is view for view in self.views):
+            return parser, namespace
+        by_dest = _by_dest(parser)
+        rivals = _rivals(parser)
+        taken = {action for action in parser._actions if action in self.given}
+        replayed: List[argparse.Action] = []
+        changed: List[argparse.Action] = []             # replayed with another value than the default
+        for file in files:
+            keys = _keys_of(parser, file)
+            for key, dest in keys.items():
+                actions = by_dest.get(dest)
+                if actions is None:
+                    setattr(namespace, dest, _values_of(file.values[key]))       # of set_defaults, without an option
+                elif not (taken.intersection(actions) or any(taken.intersection(rivals.get(a, ())) for a in actions)
+                          or dest in (a.dest for a in replayed) or (file.explicit and getattr(actions[0], "volatile", False))):
+                    if self._restore(parser, namespace, file, key, actions):
+                        self._check_rivals(file, key, actions, changed, rivals)
+                        changed += actions
+                    replayed += actions
+            taken.update(changed)
+        view = _view(parser, replayed, changed)
+        self.views.append(view)
+        self._choose(parser, view, namespace, files)
+        return view, namespace
+
+    def _restore(self, parser: ExParser, namespace: Any, file: _File, key: str, actions: List[argparse.Action]) -> bool:
+        """Put the file's value of one dest into the namespace; return whether it is another than the default."""
+        raw, dest = file.values[key], actions[0].dest
+        value, default = _values_of(raw), actions[0].default
+        if actions[0].nargs == argparse.PARSER:
+            return False                                # a subcommand: _choose
+        if type(default) is str and type(raw) in (str, _Plain) and str(raw) == default and actions[0].nargs != 0:
+            setattr(namespace, dest, parser._get_value(actions[0], default))    # as argparse converts a default
+            return False
+        if value is None or (not isinstance(value, str) and _same(value, default)):
+            setattr(namespace, dest, default if value is not None else None)
+            self.direct[actions[0]] = value
+            return value is not None and not _same(value, default)
+        try:
+            calls = _calls(parser, actions, raw, by_name=key != dest and not file.recorded)
+            if calls is None:
+                setattr(namespace, dest, _flag_value(actions, value))
+                self.direct[actions[0]] = getattr(namespace, dest)
+            else:
+                start = None if isinstance(actions[0], argparse._AppendAction) else default
+                if start is not argparse.SUPPRESS:
+                    setattr(namespace, dest, start)
+                for action, strings in calls:
+                    values = parser._get_values(action, _Strings(strings))
+                    action(parser, namespace, values, action.option_strings[0] if action.option_strings else None)
+        except (ArgumentError, argparse.ArgumentTypeError, ValueError) as error:
+            raise ValueError(f"{file.path}, line {file.lines[key]}: {error}") from None
+        if file.recorded and not _textual(value) and not _same(getattr(namespace, dest, None), value):
+            setattr(namespace, dest, value)             # a default that its own type does not read back
+        if file.recorded and _same(getattr(namespace, dest, None), value):
+            self.restored[dest] = value
+        return not _same(getattr(namespace, dest, None), default)
+
+    def _choose(self, parser: ExParser, view: ExParser, namespace: Any, files: List[_File]) -> None:
+        """Hand the files on to the subparser that the command line or a file names."""
+        for action in parser._actions:
+            if action.nargs != argparse.PARSER or not isinstance(action.choices, dict):
+                continue
+            named = [(file, str(file.values[key])) for file in files for key, dest in _keys_of(parser, file).items() if dest == action.dest]
+            chosen = self.given[action][0] if action in self.given else named[0][1] if named else None
+            subparser = action.choices.get(chosen)
+            if subparser is None:
+                if chosen is not None and action not in self.given:
+                    file, _ = named[0]
+                    raise ValueError(f"{file.path}: {action.dest}: invalid choice: {chosen!r} (choose from {', '.join(action.choices)})")
+                continue
+            others = [file for file, name in named if action.choices.get(name) is not subparser]
+            self.files[id(subparser)] = [file for file in files if file not in others]
+            if action not in self.given:
+                view._actions.remove(action)
+                parse = _PARSE.get()
+                assert parse is not None and chosen is not None
+                parse.typed[action] = [[chosen]]
+                action(view, namespace, [chosen], None)
+
+    def _check_rivals(self, file: _File, key: str, actions: List[argparse.Action], changed: List[argparse.Action],
+                      rivals: Dict[argparse.Action, List[argparse.Action]]) -> None:
+        for rival in changed:
+            if rival in rivals.get(actions[0], ()):
+                raise ValueError(f"{file.path}, line {file.lines[key]}: {key!r} is not allowed with {rival.dest!r}")
+
+    def _check_keys(self, parser: ExParser, file: _File) -> None:
+        """A key that no option knows: an error where somebody wrote it, remembered where exman recorded it."""
+        known = set(itertools.chain.from_iterable(_keys_of(each, file) for each in _family(parser)))
+        if file.recorded:
+            known.update(_OWN_KEYS, _OLD_KEYS, _GIT_KEYS)
+        for key in file.values:
+            if key in known:
+                continue
+            if file.recorded:
+                self.unknown[_dest(key)] = (_values_of(file.values[key]), file, key)
+                continue
+            import difflib
+            names = [dest for each in _family(parser) for dest in _by_dest(each)]
+            near = difflib.get_close_matches(str(key), names, 1)
+            hint = f"did you mean {near[0]!r}?" if near else "the script has no option of this name"
+            raise ValueError(f"{file.path}, line {file.lines[key]}: unknown key {key!r:.99}: {hint}")
+
+    def finish(self, namespace: Any, has_setters: bool) -> None:
+        """After the setters: the values of a recorded run are what its setters left, so they have the last word."""
+        for dest, value in self.restored.items() if has_setters else ():
+            setattr(namespace, dest, value)
+        for dest, (value, file, key) in self.unknown.items():
+            if not hasattr(namespace, dest):
+                _say(f"{file.path}, line {file.lines[key]}: {key!r:.99} is no parameter of this script any more: left out")
+            elif has_setters:
+                setattr(namespace, dest, value)
+
+
+class _Strings(list):  # type: ignore[type-arg]
+    """Strings that argparse has already freed of their '--': a further one is a value."""
+
+    def remove(self, item: str) -> None:
+        pass
+
+
+def _calls(parser: ExParser, actions: List[argparse.Action], raw: Any, by_name: bool) -> Optional[List[Tuple[argparse.Action, List[str]]]]:
+    """How the options of one dest, called in turn with these strings, make a file's value; None: no option does."""
+    action = _primary(actions)
+    flags = {option: each for each in actions if each.nargs in (0, argparse.OPTIONAL) for option in each.option_strings}
+    items = raw if type(raw) is list else [raw]
+    if all(isinstance(item, str) and str(item) in flags for item in items) and items:
+        return [(flags[str(item)], []) for item in items]               # a const that is not plain stands by its option
+    if action.nargs == 0:
+        if by_name and not isinstance(action, argparse._CountAction):   # `no-cuda: true`, the option and not the dest
+            return [(action, [])] if _bool(_text(raw)) else []
+        return None
+    texts = [_text(item) for item in items]
+    repeats = isinstance(action, argparse._AppendAction) and not isinstance(action, argparse._ExtendAction) or not _is_known(action)
+    if type(raw) is not list:
+        strings = [[_text(raw)]]
+    elif _takes_many(action):
+        nested = repeats and items and all(type(item) is list for item in items)
+        strings = [[_text(text) for text in item] for item in items] if nested else [texts]
+    elif repeats:
+        strings = [[text] for text in texts]
+    else:
+        strings = [[_text(raw)]]                        # one string for a list: of json.loads and its like, or an error
+        if not _same(_silent(parser, action, strings[0][0]), _values_of(raw)):
+            raise ArgumentError(action, "expected one argument, not a list")
+    for each in strings:
+        if parser._match_argument(action, "A" * len(each)) != len(each):
+            raise ArgumentError(action, f"expected {action.nargs} arguments, not {len(each)}")
+    return [(action, each) for each in strings]
+
+
+def _flag_value(actions: List[argparse.Action], value: Any) -> Any:
+    """The value of a dest whose options take no argument: a count, a list of consts, or one of the consts."""
+    action = actions[0]
+    if isinstance(action, argparse._CountAction):
+        if type(value) is not int:
+            raise ArgumentError(action, f"invalid int value: {value!r:.99}")
+        return value
+    consts = [each.const for each in actions]
+    items = value if type(value) is list else [value]
+    if isinstance(action, argparse._AppendConstAction) and all(any(_same(item, const) for const in consts) for item in items):
+        return items
+    for const in consts:
+        if _same(const, value) or (type(const) is str and str(value) == const):
+            return const
+    if all(const is None or type(const) is bool for const in consts):
+        try:
+            return _bool(_flow(value) if type(value) is not str else value)
+        except ValueError:
+            raise ArgumentError(action, f"invalid bool value: {value!r:.99}") from None
+    raise ArgumentError(action, f"invalid choice: {value!r:.99} (choose from {', '.join(map(repr, consts)):.999})")
+
+
+def _textual(value: Any) -> bool:
+    """Whether a recorded value may be typed text rather than the value itself: only strings are."""
+    return isinstance(value, str) or (type(value) is list and any(map(_textual, value))) or (type(value) is dict and _UNDECODABLE in value)
+
+
+# -- What the sections here know of argparse's actions; the private names are the same in CPython 3.8 to 3.14 ---------
+
+def _by_dest(parser: argparse.ArgumentParser) -> Dict[str, List[argparse.Action]]:
+    """The parser's options and positionals by dest, in the order they were added."""
+    found: Dict[str, List[argparse.Action]] = {}
+    for action in parser._actions:
+        if action.dest != argparse.SUPPRESS:
+            found.setdefault(action.dest, []).append(action)
+    return {dest: [_primary(actions), *(a for a in actions if a is not _primary(actions))] for dest, actions in found.items()}
+
+
+def _primary(actions: List[argparse.Action]) -> argparse.Action:
+    """The action that reads a dest's text: the first that takes an argument."""
+    return next((action for action in actions if action.nargs != 0), actions[0])
+
+
+def _family(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """The parser and all parsers below it."""
+    yield parser
+    for action in parser._actions:
+        if action.nargs == argparse.PARSER and isinstance(action.choices, dict):
+            for subparser in action.choices.values():
+                yield from _family(subparser)
+
+
+def _keys_of(parser: argparse.ArgumentParser, file: _File) -> Dict[str, str]:
+    """key -> dest for what the file says of this parser; by hand also an option's name, with - or _."""
+    git = bool(getattr(getattr(parser, "_exman", None), "git", None))
+    keys = {}
+    if not file.recorded:
+        for action in parser._actions:
+            if action.dest != argparse.SUPPRESS:
+                for option in action.option_strings:
+                    name = option.lstrip(parser.prefix_chars)
+                    keys.update({name: action.dest, name.replace("-", "_"): action.dest})
+    for dest in [*_by_dest(parser), *parser._defaults]:
+        keys[_column(dest, git) if file.recorded else dest] = dest
+    return {key: keys[key] for key in file.values if key in keys}
+
+
+def _rivals(parser: argparse.ArgumentParser) -> Dict[argparse.Action, List[argparse.Action]]:
+    """For each member of mutually exclusive groups, the others."""
+    found: Dict[argparse.Action, List[argparse.Action]] = {}
+    for group in parser._mutually_exclusive_groups:
+        for action in group._group_actions:
+            found.setdefault(action, []).extend(other for other in group._group_actions if other.dest != action.dest)
+    return found
+
+
+def _view(parser: ExParser, replayed: List[argparse.Action], changed: List[argparse.Action]) -> ExParser:
+    """A copy of the parser without these actions, and without the groups that they satisfy."""
+    view = copy.copy(parser)
+    view._actions = [action for action in parser._actions if action not in replayed or action.nargs == argparse.PARSER]
+    view._mutually_exclusive_groups = [group for group in parser._mutually_exclusive_groups
+                                       if not any(action in changed for action in group._group_actions)]
+    return view
+
+
+def _is_known(action: argparse.Action) -> bool:
+    """Whether argparse itself says what the action does; a script's own Action may do anything."""
+    return type(action) in (argparse._StoreAction, argparse._AppendAction, argparse._ExtendAction)
+
+
+def _takes_many(action: argparse.Action) -> bool:
+    return action.nargs not in (None, argparse.OPTIONAL)
+
+
+def _silent(parser: argparse.ArgumentParser, action: argparse.Action, text: str) -> Any:
+    """What the option's type makes of a text; a fresh object, equal to nothing, where it refuses."""
+    try:
+        return parser._get_value(action, text)
+    except (Exception, SystemExit):                     # a script's type may raise anything
+        return object()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The record: args become parameters, text that each option parses back into the same value.
+# ---------------------------------------------------------------------------------------------------------------------
+
+_Record = collections.namedtuple("_Record", "body identity name tmp marks diff notes")
+_Record.__doc__ = """What a run writes: the text of its parameters (without root, time and id), the part of it that ranks of one
+job share, --name, --tmp, the keys of its automarks, its changes.diff (bytes or None), what to say on stderr."""
+
+_GitState = collections.namedtuple("_GitState", "folder commit dirty diff")
+
+_MISSING: Any = object()
+
+
+def _record(parser: ExParser, parse: _Parse, namespace: Any, state: Optional[_GitState]) -> _Record:
+    """Make the record of a parse; ValueError names what cannot be written."""
+    values = dict(getattr(namespace, "__dict__", {}))
+    params: Dict[str, Any] = {}
+    comments, notes, aside = [], [], {"local_rank"}     # the launcher's --local-rank differs between the ranks of one job
+    for owner, dest, actions in _dests(parser, parse):
+        value = values.pop(dest, getattr(namespace, dest, _MISSING)) if dest != argparse.SUPPRESS else _MISSING
+        if dest == argparse.SUPPRESS:
+            notes.append(f"the subcommand {parse.typed[actions[0]][-1][0]!r} is not recorded: give add_subparsers() a dest")
+        if value is _MISSING or dest in params:
+            continue
+        held = _held(owner, actions, value, parse.typed)
+        if held is not _MISSING:
+            params[dest] = held
+        else:
+            comments.append(_comment(f"{dest}: {value!r:.200}"))
+            if any(action in parse.typed for action in actions) or value is not actions[0].default:
+                notes.append(f"{'/'.join(actions[0].option_strings) or dest} cannot be restored by --config: {value!r:.99}")
+        if any(getattr(action, "volatile", False) for action in actions):
+            aside.add(dest)
+    for dest, value in values.items():                  # of set_defaults, setters, or the caller's own namespace
+        if _storable(value) is not _MISSING:
+            params.setdefault(dest, _storable(value))
+    own = {"commit": state.commit, "dirty": state.dirty} if state else {}
+    keyed = {_column(dest, bool(own)): value for dest, value in params.items()}
+    text = dump_yaml({**keyed, **own}) if keyed or own else ""
+    identity = {dest: value for dest, value in params.items() if dest not in aside}
+    tmp, name = bool(parse.own.get("tmp")), parse.own.get("name")
+    argv = [_storable(word) for word in _command(parser, parse, namespace)]
+    body = "".join([text, *comments, f"{_ARGV}{_flow(argv)}\n" if _MISSING not in argv else ""])
+    return _Record(body, _flow([identity, tmp, name or "", _script_folder(), *_script()[-1:]]), name, tmp,
+                   _automarks(parser, namespace), state.diff if state else None, notes)
+
+
+_ARGV = "# argv: "                                      # the line of params.yaml that `exman cmd` reads
+
+
+def _comment(text: str) -> str:
+    """A comment line; yaml lets no control character stand in one."""
+    return "# " + re.sub(r"[^ -~]", "?", text) + "\n"
+
+
+def _column(dest: str, git: bool) -> str:
+    """The key of a dest in params.yaml and the table: exman's own names get a _, as do the names that this makes."""
+    return dest + "_" if dest.rstrip("_") in (_OWN_KEYS + _GIT_KEYS if git else _OWN_KEYS) else dest
+
+
+def _dest(key: str) -> str:
+    return key[:-1] if isinstance(key, str) and key.endswith("_") and key.rstrip("_") in _OWN_KEYS else key
+
+
+def _dests(parser: argparse.ArgumentParser, parse: _Parse) -> Iterator[Tuple[argparse.ArgumentParser, str, List[argparse.Action]]]:
+    """Each dest with its parser and its actions, in the order they were added; a chosen subcommand's after its own."""
+    for dest, actions in _by_dest(parser).items():
+        yield parser, dest, actions
+        yield from _dests_below(parser, parse, [action for action in actions if action.nargs == argparse.PARSER])
+    for action in parser._actions:
+        if action.nargs == argparse.PARSER and action.dest == argparse.SUPPRESS and action in parse.typed:
+            yield parser, argparse.SUPPRESS, [action]
+            yield from _dests_below(parser, parse, [action])
+
+
+def _dests_below(parser: argparse.ArgumentParser, parse: _Parse, actions: List[argparse.Action]) -> Iterator[Any]:
+    for action in actions:
+        subparser = _chosen(action, parse)
+        if subparser is not None:
+            yield from _dests(subparser, parse)
+
+
+def _chosen(action: argparse.Action, parse: _Parse) -> Any:
+    """The subparser that a subcommand chose, or None."""
+    typed = parse.typed.get(action)
+    return action.choices.get(typed[-1][0]) if typed and isinstance(action.choices, dict) else None
+
+
+def _held(parser: argparse.ArgumentParser, actions: List[argparse.Action], value: Any, typed: Dict[argparse.Action, List[List[str]]]) -> Any:
+    """What the file holds for one dest: the value where it is plain and reads back, else the text that makes it."""
+    action = actions[0]
+    if value is None or action.nargs == argparse.PARSER:
+        return _storable(value)
+    given = [each for each in actions if each in typed]
+    calls = typed.get(action, []) if given in ([], [action]) else []
+    if action.nargs == 0:
+        return _storable(value) if _storable(value) is not _MISSING else _flags(given, value)
+    shape = _as_typed(action, [[None] * len(call) for call in calls]) if calls else None
+    texts = _as_typed(action, calls) if calls else None
+    if _matches(value, shape) if calls else not given or type(value) is not list:
+        held = _storable(_each(value, texts, lambda item, text: _held_item(parser, action, item, text)))
+        if held is not _MISSING:
+            return held
+    if calls and isinstance(action, argparse._AppendAction) and action.default:
+        return _MISSING if texts is None else _storable(_with_default(parser, action, value, texts))
+    if calls and [] not in calls:
+        return _storable(texts)
+    if not calls and not given and _storable(value) is not _MISSING:
+        return _storable(value)                         # a plain default that its type does not read: set, not parsed
+    return _flags(given, value)
+
+
+def _as_typed(action: argparse.Action, calls: List[List[Any]]) -> Any:
+    """The shape in which a file holds the strings of an option's calls: as many lists as its value has."""
+    if isinstance(action, argparse._ExtendAction):
+        return [string for call in calls for string in call]
+    items = [call if _takes_many(action) else (call[0] if call else None) for call in calls]
+    if isinstance(action, argparse._AppendAction):
+        return items
+    return items[-1] if _is_known(action) or len(items) == 1 else items
+
+
+def _matches(value: Any, shape: Any) -> bool:
+    """Whether the value has the lists of the shape, each as long."""
+    if type(shape) is list:
+        return type(value) is list and len(value) == len(shape) and all(map(_matches, value, shape))
+    return True
+
+
+def _each(value: Any, texts: Any, hold: Callable[[Any, Optional[str]], Any]) -> Any:
+    """hold(item, its text or None) for each item of the value, in the lists of the texts (of the value itself without)."""
+    if type(texts) is list:
+        held = [_each(item, text, hold) for item, text in zip(value, texts)]
+        return _MISSING if _MISSING in [item if item is _MISSING else None for item in held] else held
+    return hold(value, texts)
+
+
+def _held_item(parser: argparse.ArgumentParser, action: argparse.Action, item: Any, typed: Optional[str]) -> Any:
+    """What the file holds for one item: itself if plain and the option makes it of its text, or a text that it does."""
+    if _storable(item) is not _MISSING:
+        if typed is None and type(item) is list and _takes_many(action):
+            parts = [_held_item(parser, action, part, None) for part in item]
+            return _MISSING if any(part is _MISSING for part in parts) else parts
+        return item if _reads_back(parser, action, item, typed) else _MISSING
+    if typed is not None or action.type is None or isinstance(action.type, argparse.FileType):
+        return _MISSING
+    for name in (str(item), getattr(item, "value", None), getattr(item, "name", None), getattr(item, "__name__", None)):
+        if type(name) is str and _equal(_silent(parser, action, name), item):
+            return name                                 # a default such as Path("data"), Color.RED, torch.nn.ReLU
+    return _MISSING
+
+
+def _equal(one: Any, other: Any) -> bool:
+    try:
+        return type(one) is type(other) and bool(one == other)
+    except Exception:                                   # a script's __eq__ may raise anything; arrays have no truth
+        return False
+
+
+def _reads_back(parser: argparse.ArgumentParser, action: argparse.Action, item: Any, typed: Optional[str]) -> bool:
+    """Whether the option makes the plain item of its text in the file; asks the type only where nothing else tells."""
+    text = _text(item)
+    if item is None or text == typed:
+        return True
+    kind = action.type
+    if kind is None or kind is str:
+        return type(item) is str and (typed is None or _is_known(action))
+    if kind in (int, float, bool) and type(item) is kind:
+        return _is_known(action) or typed is None or _same(_silent(parser, action, typed), item)
+    return _is_known(action) and not isinstance(kind, argparse.FileType) and _same(_silent(parser, action, text), item)
+
+
+def _with_default(parser: argparse.ArgumentParser, action: argparse.Action, value: Any, texts: List[Any]) -> Any:
+    """The texts of an appended list that starts with a default which is not plain."""
+    if type(value) is not list or len(value) < len(texts):
+        return _MISSING
+    before = [_held_item(parser, action, item, None) for item in value[:len(value) - len(texts)]]
+    return _MISSING if any(item is _MISSING for item in before) else before + texts
+
+
+def _flags(given: List[argparse.Action], value: Any) -> Any:
+    """A const that is not plain stands by the option that gives it."""
+    if given and isinstance(given[-1], argparse._AppendConstAction) and type(value) is list:
+        names = [next((a.option_strings[0] for a in given if a.option_strings and a.const is item), _MISSING) for item in value]
+        return _MISSING if _MISSING in names else names
+    if given and given[-1].option_strings and given[-1].nargs in (0, argparse.OPTIONAL) and value is given[-1].const:
+        return given[-1].option_strings[0]
+    return _MISSING
+
+
+def _storable(value: Any) -> Any:
+    """The value as yaml can hold it, undecodable text in a mapping of its own; _MISSING where it cannot."""
+    if type(value) is list:
+        items = [_storable(item) for item in value]
+        return _MISSING if any(item is _MISSING for item in items) else items
+    try:
+        if type(value) is not str or not value.isprintable():
+            value.encode() if type(value) is str else _flow(value)
+        return value
+    except UnicodeEncodeError:
+        try:
+            return {_UNDECODABLE: value.encode("utf-8", "surrogateescape").decode("latin-1")}
+        except UnicodeEncodeError:
+            return _MISSING
+    except YAMLError:
+        return _MISSING
+
+
+def _command(parser: ExParser, parse: _Parse, namespace: Any) -> List[str]:
+    """The words that make an equal run without its yaml: those typed, or with files those of every option."""
+    if parse.replay is None and not any(word[:1] in (parser.fromfile_prefix_chars or "") for word in parse.argv if word):
+        return [*_script(), *parse.argv]
+    own = [f"--exman-name={parse.own['name']}"] if parse.own.get("name") else []
+    own += ["--exman-tmp"] if parse.own.get("tmp") else []
+    long = "--" if "-" in parser.prefix_chars else parser.prefix_chars[0] * 2
+    return [*_script(), *(long + word[2:] for word in own), *_words(parser, parse)]
+
+
+def _words(parser: argparse.ArgumentParser, parse: _Parse) -> List[str]:
+    """The words of one parser's options, then of its positionals, then of the subcommand."""
+    greedy: List[str] = []                              # options that would take the words behind them too
+    single: List[str] = []
+    positional: List[str] = []
+    below: List[str] = []
+    direct = parse.replay.direct if parse.replay else {}
+    for action in parser._actions:
+        for call in parse.typed.get(action, []):
+            if action.nargs == argparse.PARSER:
+                subparser = _chosen(action, parse)
+                below = [call[0], *(_words(subparser, parse) if subparser is not None else call[1:])]
+            elif not action.option_strings:
+                positional += call
+            elif len(call) == 1 and action.option_strings[-1][1:2] in parser.prefix_chars:
+                single.append(f"{action.option_strings[-1]}={call[0]}")
+            else:
+                (greedy if call else single).extend([action.option_strings[-1], *call])
+        if action in direct:
+            single += _flag_words(action, direct[action], parser)
+    guard = bool(positional) and (bool(greedy) and not single or any(word[:1] in parser.prefix_chars for word in positional if word))
+    return [*greedy, *single, *(["--"] if guard else []), *positional, *below]
+
+
+def _flag_words(action: argparse.Action, value: Any, parser: argparse.ArgumentParser) -> List[str]:
+    """The words that set a dest whose options take no argument to a value that a file gave."""
+    if isinstance(action, argparse._CountAction) and type(value) is int:
+        return [action.option_strings[0]] * (value - (action.default or 0))
+    if _same(value, action.default):
+        return []
+    for each in _by_dest(parser)[action.dest]:
+        for option in each.option_strings if each.nargs == 0 else ():
+            negated = each.const is None and option.startswith("--no-")         # of a BooleanOptionalAction
+            if _same(each.const, value) or (each.const is None and type(value) is bool and negated is not value):
+                return [option]
+    return []
+
+
+def _script() -> List[str]:
+    """What stands after `python` to start the script again."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    if spec is not None and spec.name != "__main__":
+        return ["-m", spec.name[:-9] if spec.name.endswith(".__main__") else spec.name]
+    return [sys.argv[0] if sys.argv else ""]
+
+
+def _automarks(parser: ExParser, namespace: Any) -> List[str]:
+    """The mark that automark= names: a dest stands for itself and its value, another word for itself."""
+    parts: List[str] = []
+    for word in parser._exman.automark:
+        parts.append(_mark_part(word))
+        if hasattr(namespace, word) and word in getattr(namespace, "__dict__", {}):
+            parts.append(_mark_part(str(getattr(namespace, word))))
+    return ["/".join(parts)] if parts else []
+
+
+def _mark_part(text: str) -> str:
+    """One folder's name of a mark, whatever a parameter's value is."""
+    name = re.sub(r"[\x00-\x1f\x7f/\\:*?\"<>|\ud800-\udfff]", "-", text).strip(" ")[:99]
+    return name.replace(".", "-", 1) if not name.strip(".") or name.startswith(".") else name
+
+
+def _git_state(where: Any) -> Optional[_GitState]:
+    """commit, dirty and the diff of a repository, by the git program; ValueError says in one line why there is none."""
+    import subprocess
+    folder = _script_folder() if where is True else os.path.abspath(os.fspath(where))
+
+    def git(*words: str) -> Any:
+        try:
+            return subprocess.run(["git", "-C", folder, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+                                  timeout=30, env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"})
+        except FileNotFoundError:
+            raise ValueError("git=: there is no git program on the PATH: install git, or leave git= out") from None
+        except subprocess.TimeoutExpired:
+            raise ValueError(f"git=: `git {words[0]}` in {folder} took longer than 30 seconds") from None
+    status = git("status", "--porcelain", "--untracked-files=no")
+    if status.returncode:
+        reason = (status.stderr.decode("utf-8", "replace").strip().splitlines() or ["git failed"])[-1]
+        raise ValueError(f"git=: {folder} is no git repository that can be read: {reason:.200}")
+    commit = git("rev-parse", "--verify", "--quiet", "HEAD").stdout.decode().strip()
+    dirty = bool(status.stdout)
+    base = commit or git("hash-object", "-t", "tree", "--stdin").stdout.decode().strip()     # no commit yet: the empty tree
+    diff = git("diff", base, "--binary", "--no-color", "--no-ext-diff", "--submodule=short").stdout if dirty else None
+    return _GitState(folder, commit or None, dirty, diff)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The root folder: every name, path, link, id and atomic write; the file system is the database.
+# ---------------------------------------------------------------------------------------------------------------------
+#
+# A run is made in an order in which a kill between any two calls leaves a root that every reader stands:
+#   claim .ids/0/12           O_EXCL, never taken back: a kill here costs the number, and nobody waits for a lock
+#   mkdir runs/.000012-...    hidden, so no reader sees it; another process never touches it, for its maker may live
+#   write, fsync params.yaml  network file systems report a full disk only at fsync
+#   rename to runs/000012-... the run is there, whole
+#   link index/000012-....yaml the run is in the table; until then it is a folder that no table lists
+# A run that fails goes the other way: first the links, then the move; so no link ever leads to a run half there.
+
+_STAMP = "%Y-%m-%d-%H-%M-%S"
+_RUN_NAME = re.compile(r"([0-9]+)-[0-9]{4}(?:-[0-9]{2}){5}(?:-.*)?", re.DOTALL)
+_PARTS = ("runs", "tmp", "fails")
+_MAX_YAML = 16 * 1024 * 1024                            # bytes; a config is small, /dev/zero is not
+
+
+class RootError(OSError):
+    """A run could not be made; str() is one line with the path, the reason and what to do."""
+
+    def __str__(self) -> str:
+        return f"no run was made: {_reason(self)}"
+
+
+_ADVICE = {
+    errno.ENOSPC: "free some space there", errno.EDQUOT: "your quota there is used up: free some space",
+    errno.EACCES: "choose another root=, or mend its permissions", errno.EPERM: "choose another root=, or mend its permissions",
+    errno.EROFS: "choose another root=", errno.ENOTDIR: "a part of this path is a file: choose another root=",
+    errno.EEXIST: "a file stands where a folder must: choose another root=", errno.EIO: "the disk or its network mount is failing",
+    errno.EMFILE: "close some files, or raise `ulimit -n`", errno.ENFILE: "the machine has too many open files",
+    errno.ENAMETOOLONG: "choose a shorter root= or --name", errno.ESTALE: "the network mount is stale: mount it again",
+}
+
+
+def _reason(error: OSError) -> str:
+    """One line: the path, what the system says, what to do."""
+    path = error.filename if error.filename is not None else ""
+    advice = _ADVICE.get(error.errno or 0)
+    return ": ".join(str(part) for part in (_shown(path), error.strerror or error.args[0] if error.args else "", advice) if part)
+
+
+def _shown(path: Any) -> str:
+    """A path as one printable line."""
+    text = os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else str(path)
+    return text if text.isprintable() else ascii(text)
+
+
+def _quietly(before: Any, kind: Any, error: BaseException, trace: Any) -> None:
+    """The excepthook once a run could not be made: a script that does not catch that ends in one line, status 1."""
+    if isinstance(error, RootError):
+        _say(str(error))
+    else:
+        before(kind, error, trace)
+
+
+def _make_run(root: str, settings: _Settings, record: _Record) -> Run:
+    """Make the run's folder and its links; RootError, and nothing left behind but its number, where that fails."""
+    part, shared = ("tmp" if record.tmp else "runs"), settings.shared
+    undo: List[Callable[[], object]] = []
+    try:
+        for folder in (part, ".ids") if record.tmp else (part, ".ids", "index"):
+            _make_folder(os.path.join(root, folder), shared)
+        number = _claim(root, shared)
+        now = time.localtime()
+        name = f"{number:0{settings.zfill}d}-{time.strftime(_STAMP, now)}{'-' + record.name if record.name else ''}"
+        own = f"root: {_flow(f'{part}/{name}')}\ntime: '{time.strftime('%Y-%m-%dT%H:%M:%S', now)}'\nid: {number}\n"
+        stage, final = os.path.join(root, part, f".{name}"), os.path.join(root, part, name)
+        undo.append(lambda: _remove_tree(stage))
+        os.mkdir(stage)
+        _share(stage, shared)
+        _write_synced(os.path.join(stage, "params.yaml"), (record.body + own).encode("utf-8"), shared)
+        if record.diff is not None:
+            _write_synced(os.path.join(stage, "changes.diff"), record.diff, shared)
+        undo.append(lambda: os.rename(final, stage))
+        os.rename(stage, final)
+        if not record.tmp:
+            undo.append(lambda: _unlist(root, name))
+            _link(root, os.path.join("index", f"{name}.yaml"), name, shared)
+            for key in record.marks:
+                _mark(root, key, name, shared)
+    except BaseException as error:
+        for step in reversed(undo):
+            try:
+                step()
+            except OSError:
+                pass                                    # the first error is the one to tell
+        if not isinstance(error, OSError):
+            raise
+        if not isinstance(sys.excepthook, functools.partial):
+            sys.excepthook = functools.partial(_quietly, sys.excepthook)
+        raise RootError(error.errno, error.strerror or str(error), error.filename or root) from None
+    return Run(root, part, name, shared=shared, maker=os.getpid())
+
+
+def _claim(root: str, shared: bool) -> int:
+    """Take the next number, for ever.
+
+    A claim is an empty file that exclusive create makes once, on any file system. Claims are listed to know where to
+    start, a thousand at most; a listing that is stale on another node costs probes and never a number twice. A root
+    without claims (written by exman 0.1.x, or copied without hidden files) is listed once: claims alone are trusted
+    where a marker names the inode of their folder, which a copy does not have.
+    """
+    ids = os.path.join(root, ".ids")
+    names = os.listdir(ids)
+    marker = f".{os.stat(ids).st_ino}"
+    block = max(map(int, filter(_is_number, names)), default=0)
+    claims = map(int, filter(_is_number, _listed(os.path.join(ids, str(block)))))
+    number = max(claims, default=block * 1000 - 1)
+    if marker not in names:
+        number = max(number, max((_number(name) for part in _PARTS for name in _run_names(root, part)), default=0))
+    number = max(number, 0) + 1
+    while not _create(os.path.join(ids, str(number // 1000), str(number)), shared):
+        number += 1
+    if marker not in names:
+        _create(os.path.join(ids, marker), shared)
+    return number
+
+
+def _create(path: str, shared: bool) -> bool:
+    """Create an empty file; False where it is there already."""
+    for _ in range(2):
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            return True
+        except FileNotFoundError:
+            _make_folder(os.path.dirname(path), shared)
+        except OSError:
+            if os.path.lexists(path):                   # FileExistsError, and EPERM where sshfs means that
+                return False
+            raise
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+
+
+def _is_number(name: str) -> bool:
+    return name.isascii() and name.isdigit()
+
+
+def _number(name: str) -> int:
+    """The number of a run's name."""
+    return int(name.partition("-")[0])
+
+
+def _listed(folder: str) -> List[str]:
+    try:
+        return os.listdir(folder)
+    except FileNotFoundError:
+        return []
+
+
+def _run_names(root: str, part: str) -> List[str]:
+    """The names of the runs in runs/, tmp/ or fails/, by number; what else lies there is not exman's."""
+    try:
+        names = [name for name in _listed(os.path.join(root, part)) if _RUN_NAME.fullmatch(name)]
+    except NotADirectoryError:
+        return []
+    return sorted(names, key=lambda name: (_number(name), name))
+
+
+def _make_folder(path: str, shared: bool) -> None:
+    """Make a folder and those above it; one that is there stays as it is."""
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
+        return
+    except FileNotFoundError:
+        if os.path.dirname(path) == path:
+            raise
+        _make_folder(os.path.dirname(path), shared)
+        return _make_folder(path, shared)
+    _share(path, shared)
+
+
+def _share(path: str, shared: bool) -> None:
+    """Let the group write what exman made; chmod, for the umask belongs to the script and to all its threads."""
+    if shared:
+        mode = os.stat(path).st_mode
+        os.chmod(path, stat.S_IMODE(mode) | (0o770 if stat.S_ISDIR(mode) else 0o660))
+
+
+def _write_synced(path: str, data: bytes, shared: bool) -> None:
+    with open(path, "xb") as file:
+        file.write(data)
+        file.flush()
+        try:
+            os.fsync(file.fileno())
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):      # a file system without fsync
+                raise
+    _share(path, shared)
+
+
+def _write_new(path: str, text: str, shared: bool) -> None:
+    with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(text)
+    _share(path, shared)
+
+
+def _replace(path: str, data: bytes, shared: bool) -> None:
+    """Write a file whole or not at all: under a hidden name first."""
+    hidden = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}")
+    try:
+        with open(hidden, "wb") as file:
+            file.write(data)
+        _share(hidden, shared)
+        os.replace(hidden, path)
+    except OSError:
+        if os.path.lexists(hidden):
+            os.unlink(hidden)
+        raise
+
+
+def _link(root: str, link: str, name: str, shared: bool) -> None:
+    """Link a path below the root to a run's params.yaml; a copy of that where the file system has no symlinks."""
+    path = os.path.join(root, link)
+    up = os.path.join(*[".."] * link.count(os.sep))
+    try:
+        os.symlink(os.path.join(up, "runs", name, "params.yaml"), path)
+    except FileExistsError:
+        pass
+    except (OSError, NotImplementedError):              # which error it is differs: a copy works or tells the reason
+        with open(os.path.join(root, "runs", name, "params.yaml"), "rb") as file:
+            _replace(path, file.read(), shared)
+
+
+def _unlist(root: str, name: str) -> None:
+    """Take a run out of the index and of all marks."""
+    _unlink(os.path.join(root, "index", f"{name}.yaml"))
+    for folder, folders, files in os.walk(os.path.join(root, "marked")):
+        for entry in {name, f"{name}.yaml"}.intersection(folders + files):
+            if entry != name or os.path.islink(os.path.join(folder, entry)):    # 0.1.x marked with links to folders
+                _unlink(os.path.join(folder, entry))
+
+
+def _unlink(path: str) -> bool:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _move_to_fails(root: str, part: str, name: str, shared: bool) -> None:
+    source, target = os.path.join(root, part, name), os.path.join(root, "fails", name)
+    _make_folder(os.path.dirname(target), shared)
+    _unlist(root, name)
+    try:
+        os.rename(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        import shutil
+        stage = os.path.join(root, "fails", f".{name}")
+        shutil.copytree(source, stage, symlinks=True)
+        os.rename(stage, target)
+        shutil.rmtree(source)
+
+
+def _remove_tree(path: str) -> None:
+    import shutil
+    shutil.rmtree(path, ignore_errors=True)
+
+
+# What stands in no file name on Linux, macOS or Windows, or breaks a line of a listing.
+_NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f-\x9f/\\:*?\"<>|\u2028\u2029\ud800-\udfff]")
+_MAX_NAME = 180                                         # bytes: 255 less the number, the time, .yaml and a hidden name's end
+
+
+def _check_name(name: str) -> None:
+    """Refuse, by ValueError, a --name that cannot end a folder's name."""
+    wrong = _NOT_IN_NAMES.search(name)
+    if wrong:
+        raise ValueError(f"--name {name!r:.99}: {wrong.group()!r} cannot stand in a file name")
+    if not name or name != name.strip() or name.endswith(".") or len(name.encode()) > _MAX_NAME:
+        raise ValueError(f"--name {name!r:.99} cannot end a file name: give 1 to {_MAX_NAME} bytes, without blanks around or a dot at the end")
+
+
+def _check_mark(key: str) -> str:
+    """A mark's key as parts joined by /; ValueError says what is wrong with it."""
+    shown = f"mark {key!r:.99}"
+    parts = [part for part in key.replace(os.sep, "/").split("/") if part]
+    if key.startswith("/") or os.path.isabs(key) or not parts or any(part in (".", "..") for part in parts):
+        raise ValueError(f"{shown} leaves the root: give a relative name such as best/lr")
+    if len(parts) == 1 and parts[0].isdigit():
+        raise ValueError(f"{shown} is a number: the key comes first, then the runs, as in `mark best {parts[0]}`")
+    for part in parts:
+        wrong = _NOT_IN_NAMES.search(part)
+        if wrong or part.startswith(".") or part != part.strip() or len(part.encode()) > _MAX_NAME or len(parts) > 16:
+            raise ValueError(f"{shown} cannot be a folder's name{f': it has {wrong.group()!r}' if wrong else ''}")
+    return "/".join(parts)
+
+
+def _mark(root: str, key: str, name: str, shared: bool) -> None:
+    """Link a run under marked/<key>/; a link planted there is not followed."""
+    folder = os.path.join(root, "marked")
+    for part in key.split("/"):
+        _make_folder(folder, shared)
+        folder = os.path.join(folder, part)
+        if os.path.islink(folder):
+            raise OSError(errno.ELOOP, "is a link, and may lead out of the root: remove it", folder)
+    _make_folder(folder, shared)
+    _link(root, os.path.join("marked", *key.split("/"), f"{name}.yaml"), name, shared)
+
+
+def _find_run(root: str, word: str, parts: Sequence[str] = _PARTS) -> Optional[Tuple[str, str]]:
+    """The part and the name of the run that a number or a folder's name names, or None."""
+    for part in parts:
+        for name in _run_names(root, part):
+            if word == name or (_is_number(word) and int(word) == _number(name)):
+                return part, name
+    return None
+
+
+def _config_path(word: str, root: str) -> str:
+    """The file that --config names: a path, a run's folder, number or name."""
+    found = None if os.path.lexists(word) and not _is_number(word) else _find_run(root, word)
+    if found is not None:
+        return os.path.join(root, *found, "params.yaml")
+    if _is_number(word) and not os.path.lexists(word):
+        raise ValueError(f"--config {word:.99}: there is no run of this number in {_shown(root)}")
+    if os.path.isdir(word):
+        inside = os.path.join(word, "params.yaml")
+        if not os.path.exists(inside):
+            raise ValueError(f"--config {_shown(word)} is a folder without params.yaml: give a run's folder, or a yaml file")
+        return inside
+    return word
+
+
+def _read_text(path: str) -> str:
+    """Read a small regular file of UTF-8; ValueError says what it is instead."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except OSError as error:
+        raise ValueError(f"{_shown(path)}: {error.strerror}") from None
+    except ValueError as error:
+        raise ValueError(f"{_shown(path):.99}: {error}") from None
+    with open(descriptor, "rb") as file:
+        info = os.fstat(descriptor)
+        if not stat.S_ISREG(info.st_mode):
+            raise ValueError(f"{_shown(path)} is no regular file")
+        data = file.read(_MAX_YAML + 1) if info.st_size <= _MAX_YAML else b"x" * (_MAX_YAML + 1)
+    if len(data) > _MAX_YAML:
+        raise ValueError(f"{_shown(path)} is larger than {_MAX_YAML >> 20} MiB: no file of parameters")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{_shown(path)} is no text in UTF-8: byte {error.start}") from None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The launch: the processes of one job share one run.
+# ---------------------------------------------------------------------------------------------------------------------
+
+_Launcher = collections.namedtuple("_Launcher", "rank size local_rank local_size forks told")
+_Launcher.__doc__ = """What a launcher sets: the variables of a process's rank and of the number of ranks, in all and on its node;
+whether the ranks of a node are children of one process; the variables that tell one launch from the next."""
+
+_JOB = ("SLURM_JOB_ID", "SLURM_RESTART_COUNT", "PBS_JOBID", "LSB_JOBID")
+_LAUNCHERS = (                                          # torchrun first: it runs inside the others' tasks; srun's variables reach all
+    _Launcher("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", True,
+              ("SLURM_STEP_ID", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "MASTER_ADDR", "MASTER_PORT")),
+    _Launcher("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE", False,
+              ("PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid", "OMPI_MCA_orte_precondition_transports")),
+    _Launcher("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_SIZE", True, ()),
+    _Launcher("PALS_RANKID", "PALS_SIZE", "PALS_LOCAL_RANKID", "PALS_LOCAL_SIZE", False, ("PALS_APID",)),
+    _Launcher("FLUX_TASK_RANK", "FLUX_JOB_SIZE", "FLUX_TASK_LOCAL_ID", "", False, ("FLUX_JOB_ID",)),
+    _Launcher("JSM_NAMESPACE_RANK", "JSM_NAMESPACE_SIZE", "JSM_NAMESPACE_LOCAL_RANK", "JSM_NAMESPACE_LOCAL_SIZE", False, ("JSM_NAMESPACE_ID",)),
+    _Launcher("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "", False, ("SLURM_STEP_ID",)),
+    _Launcher("PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS", True, ()),
+    _Launcher("PMIX_RANK", "", "", "", False, ("PMIX_NAMESPACE",)),
+)
+_NEEDS_SIZE = ("RANK", "SLURM_PROCID")                  # names that also stand alone: a script's own, a batch script's
+
+_Job = collections.namedtuple("_Job", "rank leads launch since")
+_Job.__doc__ = """A rank of one launch: its rank as text, whether it makes the run, what names the launch, and the time (seconds)
+before which no publication can be this launch's, or 0 where the name alone tells."""
+
+_PARSES = itertools.count()                             # the n-th run of one rank is the n-th run of every rank
+_JOINED: List[str] = []                                 # the runs of its parent that this worker has joined
+
+
+def _launch(settings: _Settings, record: _Record) -> Run:
+    """Make the run of one parse, or join the one that this job has made."""
+    root, count = settings.folder(), next(_PARSES)
+    run = _inherited(root, record)
+    job = _job(os.environ) if run is None else None
+    if job is not None:
+        run = _shared_run(root, settings, record, job, count)
+    elif run is None:
+        run = _make_run(root, settings, record)
+    if run._maker == os.getpid():
+        for note in record.notes:
+            _say(note)
+        _say(f"run {run.id}: {_shown(os.path.relpath(str(run.root)) if str(run.root).startswith(os.getcwd() + os.sep) else run.root)}")
+    _bequeath(run, record)
+    return run
+
+
+def _job(environ: Any) -> Optional[_Job]:
+    """The launch that this process is a rank of, or None where it stands alone."""
+    for launcher in _LAUNCHERS:
+        rank, size = environ.get(launcher.rank, ""), environ.get(launcher.size, "")
+        if not _is_number(rank) or size in ("0", "1") or (not size and launcher.rank in _NEEDS_SIZE):
+            continue
+        told = [environ.get(name, "") for name in (*_JOB, *launcher.told)]
+        on_one_node = bool(size) and size == environ.get(launcher.local_size)
+        by_parent = launcher.forks and (on_one_node or not any(map(environ.get, (*_JOB, "SLURM_STEP_ID"))))
+        if by_parent:                                   # torchrun's own names are the same each time: none and 29500
+            told.append(_process(os.getppid()))
+        leads = environ.get(launcher.local_rank, rank) if by_parent and not on_one_node else rank
+        weak = launcher.forks and not by_parent
+        return _Job(rank, leads == "0", [launcher.rank, *told], time.time() - _wait_seconds() if weak else 0)
+    return None
+
+
+def _process(pid: int) -> str:
+    """A name of a process that no other process ever has: host, pid and, where /proc tells it, start time."""
+    host = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            start = file.read().rpartition(b")")[2].split()[19].decode()
+    except (OSError, IndexError):
+        start = ""
+    return f"{host} {pid} {start}"
+
+
+def _wait_seconds() -> float:
+    try:
+        return float(os.environ.get("EXMAN_WAIT", "60"))
+    except ValueError:
+        return 60.0
+
+
+def _shared_run(root: str, settings: _Settings, record: _Record, job: _Job, count: int) -> Run:
+    """The run of a job: its leader makes it and publishes it, the other ranks with the same parameters join it.
+
+    Published in .launches/<launch>-<parameters>, whole at once; then <launch> says that the leader is through, so that
+    ranks with other parameters need not wait for it: the first of those to create their claim makes their run.
+    """
+    import hashlib
+    launch = hashlib.sha256(_flow([job.launch, root, _script()[-1], count]).encode("utf-8", "replace")).hexdigest()[:24]
+    mine = f"{launch}-{hashlib.sha256(record.identity.encode('utf-8', 'replace')).hexdigest()[:24]}"
+    folder = os.path.join(root, ".launches")
+    deadline = time.monotonic() + _wait_seconds()
+    leads = job.leads
+    while not leads:
+        through = _published(os.path.join(folder, launch), job.since)       # first: what is its own stands before that
+        name = _published(os.path.join(folder, mine), job.since)
+        if name is not None:
+            return Run(root, *name.split("/", 1), rank=job.rank, shared=settings.shared)
+        leads = through is not None and _create(os.path.join(folder, f"{mine}.claim"), settings.shared)
+        if not leads and time.monotonic() > deadline:
+            _say(f"rank {job.rank} found no run of its job within {_wait_seconds():g} s (EXMAN_WAIT): it makes its own")
+            return _make_run(root, settings, record)
+        if not leads:
+            time.sleep(0.05)
+    run = _make_run(root, settings, record)
+    try:
+        _make_folder(folder, settings.shared)
+        _sweep(folder)
+        for name in (mine, launch) if job.leads else (mine,):
+            _replace(os.path.join(folder, name), f"{run._part}/{run.name}".encode(), settings.shared)
+    except OSError as error:
+        _say(f"the other ranks will not find run {run.id}: {_reason(error)}")
+    run._rank = job.rank
+    return run
+
+
+def _published(path: str, since: float) -> Optional[str]:
+    """The run that a leader published, as <part>/<name>; None while there is none that this launch can believe."""
+    try:
+        if os.stat(path).st_mtime < since:
+            return None
+        with open(path, encoding="utf-8") as file:
+            text = file.read(999)
+    except (OSError, UnicodeDecodeError):
+        return None
+    part, _, name = text.partition("/")
+    return text if part in _PARTS and _RUN_NAME.fullmatch(name) and "/" not in name else None
+
+
+def _sweep(folder: str) -> None:
+    """Remove what launches of past days published."""
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        try:
+            if os.stat(path).st_mtime < time.time() - 2 * 86400:
+                os.unlink(path)
+        except OSError:
+            pass                                        # another leader was first
+
+
+def _bequeath(run: Run, record: _Record) -> None:
+    """Leave word of the run for workers that start as copies of this process and run its script's top level again."""
+    runs = [entry for entry in _bequest() if entry[0] == os.getpid()]
+    if len(runs) < 16:
+        entry = [os.getpid(), run._base, run._part, run.name, _checksum(record)]
+        if _storable(entry) == entry:
+            os.environ["EXMAN_RUNS"] = _flow([*runs, entry])
+
+
+def _bequest() -> List[Any]:
+    try:
+        return load_yaml(f"runs: {os.environ.get('EXMAN_RUNS') or '[]'}")["runs"]  # type: ignore[no-any-return]
+    except YAMLError:
+        return []
+
+
+def _inherited(root: str, record: _Record) -> Optional[Run]:
+    """The run of the process that this one is a worker of, if it has the same parameters.
+
+    Workers are those of multiprocessing, and the ranks that Lightning starts by itself (LOCAL_RANK without RANK).
+    """
+    parent = _worker_parent()
+    if parent is None and "LOCAL_RANK" in os.environ and "RANK" not in os.environ:
+        parent = os.getppid()
+    for pid, base, part, name, checksum in _bequest() if parent is not None else ():
+        if pid == parent and base == root and checksum == _checksum(record) and name not in _JOINED:
+            _JOINED.append(name)
+            return Run(root, part, name, rank=_worker_name() or os.environ.get("LOCAL_RANK", ""))
+    return None
+
+
+def _checksum(record: _Record) -> int:
+    """Tells the few runs of one process apart by their parameters; hashlib costs more than a launch."""
+    import binascii
+    return binascii.crc32(record.identity.encode("utf-8", "replace"))
+
+
+def _worker_parent() -> Optional[int]:
+    """The pid of the process whose multiprocessing worker this is, or None."""
+    process = sys.modules.get("multiprocessing.process")
+    parent = process.parent_process() if process is not None else None
+    return None if parent is None else parent.pid
+
+
+def _worker_name() -> str:
+    """The name of this multiprocessing worker, such as SpawnProcess-1, or ''."""
+    process = sys.modules.get("multiprocessing.process")
+    if process is None or process.parent_process() is None:
+        return ""
+    return re.sub(r"[^\w.-]", "-", process.current_process().name)
+
+
+# ---- YAML out ---------------------------------------------------------------------------------------------------------
+# A flat dict becomes text, one parameter a line, that readers of YAML 1.1 and of YAML 1.2 take for the same values.
+
+_NESTING = 64       # lists and dicts within one value, for both doors: far from the RecursionError of either
+_KEY_LENGTH = 1024  # what YAML allows a key that stands on one line with its value
+_DIGITS = 4300      # CPython prints and reads no longer integer
+
+
+class YAMLError(ValueError):
+    """A text that load_yaml does not read, or a value that dump_yaml does not write; `line` is the text's, from 1, or None."""
+
+    def __init__(self, reason: str, line: int | None = None) -> None:
+        super().__init__(reason if line is None else f"line {line}: {reason}")
+        self.line = line
+
+
+def dump_yaml(params: dict[Any, Any]) -> str:
+    r"""Write a dict of plain values (None, bool, int, float, str, lists and dicts of these) as YAML, one key a line.
+
+    >>> dump_yaml({"lr": 1e-05, "sizes": [64, 32], "country": "no"})
+    "lr: 1.0e-05\nsizes: [64, 32]\ncountry: 'no'\n"
+    """
+    if type(params) is not dict:
+        raise YAMLError(f"a {type(params).__name__} is no dict: give vars(args) or dict(...)")
+    lines = []
+    for key, value in params.items():
+        try:
+            emit = _EMITTERS.get(type(value), _flow)
+            lines.append(f"{_key_text(key)}: {emit(value)}\n")
+        except YAMLError as error:
+            raise YAMLError(f"parameter {_short(key)}: {error}") from None
+    return "".join(lines) or "{}\n"
+
+
+def _flow(value: Any, depth: int = 0) -> str:
+    """value -> its text on one line: [1, 2.5, a] -> '[1, 2.5, a]'; depth counts the lists and dicts around it."""
+    kind = type(value)
+    emit = _EMITTERS.get(kind)
+    if emit is not None:
+        return emit(value)
+    if kind is not list and kind is not dict:
+        raise YAMLError(f"a {kind.__name__[:60]} is not plain: give None, a bool, int, float, str, or a list or dict of these")
+    if depth == _NESTING:
+        raise YAMLError(f"more than {_NESTING} lists and dicts within each other")
+    if kind is list:
+        return "[" + ", ".join([_flow(item, depth + 1) for item in value]) + "]"
+    return "{" + ", ".join([f"{_key_text(key)}: {_flow(item, depth + 1)}" for key, item in value.items()]) + "}"
+
+
+def _key_text(key: Any) -> str:
+    emit = _EMITTERS.get(type(key))
+    text = emit(key) if emit is not None else ".nan"
+    if text == ".nan":  # equal to nothing, itself included
+        raise YAMLError(f"the key {_short(key)} is not plain: give a str, None, a bool, an int or a float that is no nan")
+    if len(text) > _KEY_LENGTH:
+        raise YAMLError(f"the key {_short(key)} is longer than {_KEY_LENGTH} characters")
+    return text
+
+
+def _int_text(value: int) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # beyond sys.set_int_max_str_digits
+        text = ""
+    if not text or len(text) > _DIGITS and len(text.lstrip("-")) > _DIGITS:
+        raise YAMLError(f"an integer of more than {_DIGITS} digits")
+    return text
+
+
+def _float_text(value: float) -> str:
+    """0.1 -> '0.1', 1e-05 -> '1.0e-05': without the dot it is a string in YAML 1.1."""
+    text = repr(value)
+    if "n" in text:
+        return {"inf": ".inf", "-inf": "-.inf"}.get(text, ".nan")
+    return text.replace("e", ".0e") if "e" in text and "." not in text else text
+
+
+def _str_text(text: str) -> str:
+    """The plainest text that every reader takes for this string: adam, 'no', "two\\nlines"."""
+    if text.isidentifier() and text.isascii():  # most keys and words, without the cost of a pattern
+        return text if text not in _WORDS else f"'{text}'"
+    if not text.isprintable() or max(text, default="") > "\uffff":
+        return '"' + "".join(map(_escaped, text)) + '"'
+    if re.compile(_PLAIN_WORDS).fullmatch(text) and text not in _WORDS:
+        return text
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _escaped(char: str) -> str:
+    if char in _SHORT_ESCAPES:
+        return _SHORT_ESCAPES[char]
+    if char.isprintable() and char <= "\uffff":
+        return char
+    code = ord(char)
+    if 0xD800 <= code <= 0xDFFF:
+        raise YAMLError(f"the lone surrogate {char!r} is no character")
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+# Exact types only: the repr of a numpy float or of a `class E(str, Enum)` is no YAML.
+_EMITTERS: dict[type, Callable[[Any], str]] = {
+    str: _str_text, bool: {True: "true", False: "false"}.__getitem__, int: _int_text, float: _float_text,
+    type(None): {None: "null"}.__getitem__}
+_SHORT_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+# A letter first: what starts with a digit, a sign or a dot may be a number, a time or a date to some reader.
+_PLAIN_WORDS = r"(?:[^\W\d]|/)[\w./\\+@%=*()~-]*(?: [\w./\\+@%=*()~-]+)*"
+# What YAML 1.1 or YAML 1.2 takes for a bool or a null.
+_WORDS = frozenset(form for word in ("y", "n", "yes", "no", "on", "off", "true", "false", "null")
+                   for form in (word, word.title(), word.upper()))
+
+
+def _short(value: Any) -> str:
+    """What the user wrote, by its repr, in a line: a text cut to 40 characters, for other things than plain ones their type."""
+    if type(value) is str:
+        return ascii(value if len(value) <= 40 else value[:37] + "...")
+    plain = value is None or type(value) in (bool, float) or type(value) is int and value.bit_length() < 200
+    return repr(value) if plain else f"of type {type(value).__name__[:40]}"
+
+
+# ---- YAML in ----------------------------------------------------------------------------------------------------------
+# A strict reader: the value that YAML 1.2 gives the text, or a YAMLError that says what is not read, and where.
+#
+# A rule takes the document and a position and returns the value and the position behind it; its docstring is its grammar.
+# The text starts and ends with a line break, so that each line has one on both sides.
+
+_EXPANSION = 10_000_000  # characters that all aliases of one text may stand for
+
+
+def load_yaml(text: str) -> dict[Any, Any]:
+    r"""Read a YAML mapping, types included; what is beyond exman's part of YAML is a YAMLError with its line.
+
+    >>> load_yaml("lr: 1e-3\nsizes:\n- 64\n- 32\ncountry: no\n")
+    {'lr': 0.001, 'sizes': [64, 32], 'country': 'no'}
+    """
+    if text.isascii() and text.endswith("\n"):
+        found = re.compile(_OWN_LINE).findall(text)
+        if len(found) == text.count("\n"):
+            params = _own_params(found)
+            if len(params) == len(found) and _CONSTANTS.keys().isdisjoint(params):
+                return params
+    return _parse_yaml(text, _resolve)[0]
+
+
+def _own_params(found: list[tuple[str, ...]]) -> dict[Any, Any]:
+    """The values of the lines that _OWN_LINE has taken apart: the fast way through the files that exman writes."""
+    params: dict[Any, Any] = {}
+    for key, word, number, fraction, quoted, items in found:
+        if word:
+            params[key] = _CONSTANTS.get(word, word)
+        elif fraction:
+            params[key] = float(number)
+        elif number:
+            params[key] = int(number)
+        elif quoted:
+            params[key] = quoted[1:-1]
+        else:
+            params[key] = [_resolve(item) for item in items[1:-1].split(", ")] if items != "[]" else []
+    return params
+
+
+def _scalar_line_value(text: str) -> Any:
+    """The value of a line that reads 'key: ' and then text: a scalar, a flow collection, a comment behind it."""
+    if "\n" in text or "\r" in text:
+        raise YAMLError("more than one line", 1)
+    return load_yaml(f"key: {text}\n")["key"]
+
+
+def _parse_yaml(text: str, plain: Callable[[str], Any]) -> tuple[dict[Any, Any], dict[Any, int]]:
+    """text = { comment } [ '---' ] mapping [ '...' { comment } ]   ->   the mapping, and the line of each of its keys.
+
+    `plain` turns the text of a plain scalar into its value ('' where a value is missing); keys and quoted ones it never sees.
+    """
+    lines = text[text.startswith("\ufeff"):].replace("\r\n", "\n").replace("\r", "\n")
+    doc = _Document(f"\n{lines}\n", plain)
+    odd = re.compile(_UNPRINTABLE).search(doc.text)
+    if odd:
+        raise doc.error(odd.start(), f"the character {odd.group()!a} is read only as an escape in double quotes")
+    start = _cut_to_document(doc)
+    params, end = _value(doc, start, -1, 0)
+    if type(params) is not dict:
+        raise doc.error(start + 1, "no mapping: 'key: value' lines are expected")
+    if end < len(doc.text):
+        raise doc.error(end, "indented less than the first key")
+    line = last = 0
+    for key, pos in doc.keys.items():
+        line += doc.text.count("\n", last, pos)
+        doc.keys[key], last = line, pos
+    return params, doc.keys
+
+
+class _Document:
+    """One text while it is read."""
+
+    __slots__ = ("anchors", "deepest", "expanded", "keys", "plain", "text")
+
+    def __init__(self, text: str, plain: Callable[[str], Any]) -> None:
+        self.text = text
+        self.plain = plain
+        self.keys: dict[Any, int] = {}  # the position of each key of the outermost mapping
+        self.anchors: dict[str, tuple[Any, int, int] | None] = {}  # value, characters, depth; None while the value is read
+        self.expanded = 0  # characters that the aliases so far stand for
+        self.deepest = 0  # how many collections stand within each other, at most, since the innermost open anchor
+
+    def error(self, pos: int, reason: str) -> YAMLError:
+        return YAMLError(reason, self.text.count("\n", 0, min(pos, len(self.text) - 1)) or 1)
+
+    def column(self, pos: int) -> int:
+        """How far right pos stands on its line; -1 behind the text, left of everything."""
+        return pos - self.text.rfind("\n", 0, pos) - 1 if pos < len(self.text) else -1
+
+    def enter(self, pos: int, depth: int) -> None:
+        """Note that values `depth` collections deep stand at pos."""
+        if depth > _NESTING:
+            raise self.error(pos, f"more than {_NESTING} lists and mappings within each other")
+        self.deepest = max(self.deepest, depth)
+
+
+def _cut_to_document(doc: _Document) -> int:
+    """{ comment } [ newline '---' ] ... [ newline '...' { comment } ]: where the content starts; the text ends before '...'."""
+    marker = re.compile(_MARKER)
+    first = marker.match(doc.text, _next_line(doc, 0) - 1)
+    start = first.end() if first and first.group() == "\n---" else 0
+    last = marker.search(doc.text, start)
+    if last and (last.group() == "\n---" or _next_line(doc, last.end()) < len(doc.text)):
+        raise doc.error(last.end(), "a second document: a text holds one")
+    if last:
+        doc.text = doc.text[:last.start() + 1]
+    return start
+
+
+def _value(doc: _Document, pos: int, indent: int, depth: int, *, item: bool = False, anchored: bool = False) -> tuple[Any, int]:
+    """value = [ '&' name ] ( list | mapping | alias | quoted | flow | plain | nothing )   right of the column `indent`
+
+    pos stands behind the ':' of a key, or the '-' of an item, at that column; the position returned is that of the next line.
+    """
+    text = doc.text
+    here = _skip(_BLANKS, text, pos)
+    on_own_line = text[here] == "\n" or text[here] == "#" and here > pos
+    if on_own_line:
+        here = _next_line(doc, pos)
+        column = doc.column(here)
+        if column < indent or column == indent and (item or not _is_dash(text, here)):
+            return doc.plain(""), here
+    if text[here] == "&" and not anchored:
+        return _anchored(doc, here, depth, lambda after: _value(doc, after, indent, depth, item=item, anchored=True))
+    if text[here] == "*" and anchored:
+        raise doc.error(here, "an anchor before an alias")
+    if on_own_line or item and not anchored:  # nowhere else may a block collection start
+        block = _block_list if _is_dash(text, here) else _block_map if _key(doc, here, False) else None
+        if block:
+            if "\t" in text[pos:here] and not on_own_line:
+                raise doc.error(here, "a tab before a list or mapping: indent by spaces")
+            return block(doc, here, depth)
+    value, end = _inline(doc, here, indent + 1, depth, False)
+    return value, _next_line(doc, end)
+
+
+def _block_list(doc: _Document, pos: int, depth: int) -> tuple[list[Any], int]:
+    """list = '-' value { newline '-' value }   each '-' at one column"""
+    doc.enter(pos, depth)
+    items = []
+    column = here = doc.column(pos)
+    while here == column and _is_dash(doc.text, pos):
+        item, pos = _value(doc, pos + 1, column, depth + 1, item=True)
+        items.append(item)
+        here = doc.column(pos)
+    if here > column:
+        raise doc.error(pos, "indented more than the '-' above")
+    return items, pos
+
+
+def _block_map(doc: _Document, pos: int, depth: int) -> tuple[dict[Any, Any], int]:
+    """mapping = key value { newline key value }   each key at one column"""
+    doc.enter(pos, depth)
+    items: dict[Any, Any] = {}
+    column = here = doc.column(pos)
+    while here == column:
+        found = _key(doc, pos, False)
+        if found is None:
+            raise doc.error(pos, f"no 'key: value': {_short(_rest(doc, pos))}")
+        _add_key(doc, items, found[0], pos, depth)
+        items[found[0]], pos = _value(doc, found[1], column, depth + 1)
+        here = doc.column(pos)
+    if here > column:
+        raise doc.error(pos, "indented more than the key above")
+    return items, pos
+
+
+def _key(doc: _Document, pos: int, flow: bool) -> tuple[Any, int] | None:
+    """key = ( quoted | plain ) { blank } ':'   on one line; None where there is none"""
+    text = doc.text
+    if text[pos] in "'\"":
+        end = _skip(_QUOTED_KEY, text, pos)
+        if end == pos or not flow and text[end] not in " \t\n":
+            return None
+        key, _ = _INLINE[text[pos]](doc, pos, 0, 0)
+    else:
+        end = _find(_PLAIN_END[flow], text, pos) + 1
+        if text[end - 1] != ":" or not re.compile(_PLAIN_START[flow]).match(text, pos):
+            return None
+        name = text[pos:end - 1].rstrip(" \t")
+        if name == "<<" or name.lower() == ".nan":
+            raise doc.error(pos, f"the key {name!r} is not read: quote it, or write out what it merges")
+        key = _resolved(doc, pos, name, _resolve)
+    if end - 1 - pos > _KEY_LENGTH:
+        raise doc.error(pos, f"a key longer than {_KEY_LENGTH} characters")
+    return key, end
+
+
+def _add_key(doc: _Document, items: dict[Any, Any], key: Any, pos: int, depth: int) -> None:
+    if key in items:
+        raise doc.error(pos, f"the key {_short(key)} stands here twice")
+    items[key] = None
+    if depth == 0:
+        doc.keys[key] = pos
+
+
+def _inline(doc: _Document, pos: int, least: int, depth: int, flow: bool) -> tuple[Any, int]:
+    """inline = quoted | alias | flow_list | flow_map | plain   whose further lines are indented by `least` spaces or more"""
+    read = _INLINE.get(doc.text[pos])
+    if read is not None:
+        return read(doc, pos, least, depth)
+    text, end = _plain(doc, pos, least, flow)
+    return _resolved(doc, pos, text, doc.plain), end
+
+
+def _resolved(doc: _Document, pos: int, text: str, resolve: Callable[[str], Any]) -> Any:
+    try:
+        return resolve(text)
+    except YAMLError as error:
+        raise doc.error(pos, str(error)) from None
+
+
+def _plain(doc: _Document, pos: int, least: int, flow: bool) -> tuple[str, int]:
+    """plain = words { newline words }   words end before ': ' and ' #', in a flow collection before ',[]{}' too"""
+    text, end = doc.text, _PLAIN_END[flow]
+    if not re.compile(_PLAIN_START[flow]).match(text, pos):
+        raise doc.error(pos, _REFUSED.get(text[pos]) or f"unexpected {_short(_rest(doc, pos))}")
+    pieces = []
+    while True:
+        stop = _find(end, text, pos)
+        pieces.append(text[pos:stop].rstrip(" \t"))
+        folded = _fold(doc, stop, least) if text[stop] == "\n" else None
+        if folded is None or text[folded[1]] == "#" or re.compile(end).match(text, folded[1]):
+            return "".join(pieces), stop
+        pieces.append(folded[0])
+        pos = folded[1]
+
+
+def _fold(doc: _Document, pos: int, least: int) -> tuple[str, int] | None:
+    """newline { empty line } { ' ' }*least { blank }: ' ', or a line break an empty line; None if the next line is indented less"""
+    breaks = 0
+    while doc.text[pos] == "\n":
+        indented = _skip(_SPACES, doc.text, pos + 1)
+        short = indented - pos - 1 < least
+        breaks += 1
+        pos = _skip(_BLANKS, doc.text, indented)
+        if pos == len(doc.text) or short and (pos > indented or doc.text[pos] != "\n"):
+            return None
+    return "\n" * (breaks - 1) or " ", pos
+
+
+def _single(doc: _Document, start: int, least: int, depth: int) -> tuple[str, int]:
+    """single = "'" { character | "''" | line break } "'" """
+    text, pos = doc.text, start + 1
+    pieces: list[str] = []
+    while True:
+        stop = _find(r"['\n]", text, pos)
+        piece = text[pos:stop]
+        if text[stop] == "\n":
+            fold, pos = _quoted_fold(doc, stop, least, start)
+            pieces += [piece.rstrip(" \t"), fold]
+        elif text[stop + 1] == "'":
+            pieces += [piece, "'"]
+            pos = stop + 2
+        else:
+            return "".join(pieces) + piece, stop + 1
+
+
+def _double(doc: _Document, start: int, least: int, depth: int) -> tuple[str, int]:
+    """double = '"' { character | escape | line break | '\\' line break } '"' """
+    text, pos = doc.text, start + 1
+    pieces: list[str] = []
+    while True:
+        stop = _find(r'["\\\n]', text, pos)
+        piece = text[pos:stop]
+        if text[stop] == '"':
+            return "".join(pieces) + piece, stop + 1
+        if text[stop] == "\n":
+            fold, pos = _quoted_fold(doc, stop, least, start)
+            pieces += [piece.rstrip(" \t"), fold]
+        elif text[stop + 1] == "\n":
+            fold, pos = _quoted_fold(doc, stop + 1, least, start)
+            pieces += [piece, fold.lstrip(" ")]
+        else:
+            char, pos = _escape(doc, stop)
+            pieces += [piece, char]
+
+
+def _quoted_fold(doc: _Document, pos: int, least: int, start: int) -> tuple[str, int]:
+    folded = _fold(doc, pos, least)
+    if folded is None:
+        raise doc.error(start, f"this quote is not closed, or its lines are not indented by {least} or more spaces")
+    return folded
+
+
+def _escape(doc: _Document, pos: int) -> tuple[str, int]:
+    r"""escape = '\' ( letter | 'x' 2 hex | 'u' 4 hex | 'U' 8 hex )"""
+    letter = doc.text[pos + 1]
+    if letter in _ESCAPES:
+        return _ESCAPES[letter], pos + 2
+    end = pos + 2 + {"x": 2, "u": 4, "U": 8}.get(letter, 0)
+    digits = doc.text[pos + 2:end]
+    if not re.compile("[0-9A-Fa-f]+").fullmatch(digits) or int(digits, 16) > 0x10FFFF or 0xD800 <= int(digits, 16) <= 0xDFFF:
+        raise doc.error(pos, f"the escape {_short(doc.text[pos:max(end, pos + 2)])} is no character")
+    return chr(int(digits, 16)), end
+
+
+def _flow_list(doc: _Document, start: int, least: int, depth: int) -> tuple[list[Any], int]:
+    """flow_list = '[' [ value { ',' value } [ ',' ] ] ']'"""
+    doc.enter(start, depth)
+    items: list[Any] = []
+    pos = _gap(doc, start + 1, least, start)
+    while doc.text[pos] != "]":
+        item, pos = _flow_value(doc, pos, least, depth + 1, start)
+        items.append(item)
+        pos = _comma(doc, pos, least, start, "]")
+    return items, pos + 1
+
+
+def _flow_map(doc: _Document, start: int, least: int, depth: int) -> tuple[dict[Any, Any], int]:
+    """flow_map = '{' [ key [ value ] { ',' key [ value ] } [ ',' ] ] '}'"""
+    doc.enter(start, depth)
+    items: dict[Any, Any] = {}
+    pos = _gap(doc, start + 1, least, start)
+    while doc.text[pos] != "}":
+        found = _key(doc, pos, True)
+        if found is None:
+            raise doc.error(pos, f"no 'key: value' on one line: {_short(_rest(doc, pos))}")
+        _add_key(doc, items, found[0], pos, depth)
+        # Only a quoted key may do without the blank.
+        close = doc.text[pos] in "'\"" or doc.text[found[1]] in " \t\n"
+        pos = _gap(doc, found[1], least, start)
+        if doc.text[pos] in ",}":
+            items[found[0]] = doc.plain("")
+        elif close:
+            items[found[0]], pos = _flow_value(doc, pos, least, depth + 1, start)
+        pos = _comma(doc, pos, least, start, "}")
+    return items, pos + 1
+
+
+def _flow_value(doc: _Document, pos: int, least: int, depth: int, start: int, anchored: bool = False) -> tuple[Any, int]:
+    """flow_value = [ '&' name ] inline"""
+    if doc.text[pos] == "&" and not anchored:
+        return _anchored(doc, pos, depth, lambda after: _flow_value(
+            doc, _gap(doc, after, least, start), least, depth, start, True))
+    if doc.text[pos] == "*" and anchored:
+        raise doc.error(pos, "an anchor before an alias")
+    return _inline(doc, pos, least, depth, True)
+
+
+def _comma(doc: _Document, pos: int, least: int, start: int, close: str) -> int:
+    """The position of what follows the ',' after a value, or of the closing bracket."""
+    pos = _gap(doc, pos, least, start)
+    if doc.text[pos] == ",":
+        return _gap(doc, pos + 1, least, start)
+    if doc.text[pos] != close:
+        raise doc.error(pos, f"expected ',' or {close!r}, not {_short(_rest(doc, pos))}")
+    return pos
+
+
+def _gap(doc: _Document, pos: int, least: int, start: int) -> int:
+    """gap = { blank } [ [ comment ] newline { empty line } { ' ' }*least ]   within the bracket that opens at `start`"""
+    here = _skip(_BLANKS, doc.text, pos)
+    if doc.text[here] != "\n" and not (doc.text[here] == "#" and here > pos):
+        return here
+    here = _next_line(doc, pos)
+    if here == len(doc.text):
+        raise doc.error(start, f"this {doc.text[start]!r} is not closed")
+    if doc.column(here) < least:
+        raise doc.error(here, f"within {doc.text[start]!r}: indent by {least} or more spaces, the closing bracket too")
+    return here
+
+
+def _anchored(doc: _Document, pos: int, depth: int, read: Callable[[int], tuple[Any, int]]) -> tuple[Any, int]:
+    """anchored = '&' name value"""
+    name = doc.text[pos + 1:_skip(_ANCHOR_NAME, doc.text, pos + 1)]
+    after = pos + 1 + len(name)
+    if not name or doc.text[after] not in " \t\n" or doc.anchors.get(name, ()) is None:
+        raise doc.error(pos, f"the anchor {_short('&' + name)} has no name or no value, or stands within itself")
+    deepest, expanded = doc.deepest, doc.expanded
+    doc.anchors[name], doc.deepest = None, depth - 1
+    value, end = read(after)
+    doc.anchors[name] = value, end - pos + doc.expanded - expanded, doc.deepest - depth
+    doc.deepest = max(deepest, doc.deepest)
+    return value, end
+
+
+def _alias(doc: _Document, pos: int, least: int, depth: int) -> tuple[Any, int]:
+    """alias = '*' name   ->   the very object of the anchor"""
+    name = doc.text[pos + 1:_skip(_ANCHOR_NAME, doc.text, pos + 1)]
+    anchor = doc.anchors.get(name)
+    if anchor is None:
+        raise doc.error(pos, f"the alias {_short('*' + name)} stands for no value above it")
+    value, size, height = anchor
+    if height >= 0:
+        doc.enter(pos, depth + height)
+    doc.expanded += size
+    if doc.expanded > _EXPANSION:
+        raise doc.error(pos, f"a yaml bomb: the aliases stand for more than {_EXPANSION:,} characters")
+    return value, pos + 1 + len(name)
+
+
+def _next_line(doc: _Document, pos: int) -> int:
+    """{ blank } [ comment ] newline { empty or comment line }: the position of what comes then, behind its indentation"""
+    text = doc.text
+    here = _skip(_BLANKS, text, pos)
+    if text[here] == "#" and here > pos:
+        here = text.index("\n", here)
+    elif text[here] == ":":
+        raise doc.error(here, "a key within a value: quote the value, or put the key on a line of its own")
+    elif text[here] != "\n":
+        raise doc.error(here, f"unexpected {_short(_rest(doc, here))} behind a value")
+    while True:
+        line = here + 1
+        here = _skip(_BLANKS, text, line)
+        if here == len(text):
+            return here
+        if text[here] == "#":
+            here = text.index("\n", here)
+        elif text[here] != "\n":
+            break
+    if "\t" in text[line:here]:
+        raise doc.error(here, "a tab in the indentation: indent by spaces")
+    return here
+
+
+def _is_dash(text: str, pos: int) -> bool:
+    return text.startswith(("- ", "-\n", "-\t"), pos)
+
+
+def _rest(doc: _Document, pos: int) -> str:
+    """What stands on the line from pos on, as far as a message shows it."""
+    return doc.text[pos:pos + 60].partition("\n")[0]
+
+
+def _skip(pattern: str, text: str, pos: int) -> int:
+    """Where the match of a pattern at pos ends; pos if there is none. (re keeps what it compiles; import costs nothing.)"""
+    match = re.compile(pattern).match(text, pos)
+    return match.end() if match else pos
+
+
+def _find(pattern: str, text: str, pos: int) -> int:
+    """Where the pattern matches next; each pattern matches a line break, and the text ends with one."""
+    match = re.compile(pattern).search(text, pos)
+    return match.start() if match else len(text) - 1
+
+
+def _resolve(text: str) -> None | bool | int | float | str:
+    """A plain scalar by the core schema of YAML 1.2: 'true' -> True, '0x1f' -> 31, '1e3' -> 1000.0, 'no' -> 'no'."""
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
+    if text[0] not in "+-.0123456789":
+        return text
+    match = re.compile(_NUMBER).fullmatch(text)
+    if match is None:
+        return text
+    kind = match.lastgroup
+    if kind == "float":
+        return float(text)
+    if len(text.lstrip("+-")) > (_DIGITS if kind == "int" else _DIGITS * 5 // 6):  # one hex digit is 1.2 decimal ones
+        raise YAMLError(f"an integer of more than {_DIGITS} digits")
+    try:
+        return int(text, 10) if kind == "int" else int(text[2:], 16 if kind == "hex" else 8)
+    except ValueError:  # beyond sys.set_int_max_str_digits
+        raise YAMLError("an integer of more digits than this interpreter reads") from None
+
+
+# One line that exman writes: key, then a word or a null or bool, a number and its fraction, 'quoted', or [such, words].
+_OWN_LINE = (r"(?m)^([A-Za-z_][A-Za-z0-9_-]*): (?:"
+             r"(\.?[A-Za-z_/~][!-\"$-9;-~]*(?: [!-\"$-9;-~]+)*)"
+             r"|(-?[0-9]{1,18}(\.[0-9]{1,18}(?:e[-+][0-9]{1,3})?)?)"
+             r"|('[^'\x00-\x1f\x7f]*')"
+             r"|(\[(?:-?[A-Za-z0-9_.+][A-Za-z0-9_.+-]*(?:, -?[A-Za-z0-9_.+][A-Za-z0-9_.+-]*)*)?\]))\n")
+_UNPRINTABLE = "[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff\ufffe\uffff]"
+_MARKER = r"\n(?:---|\.\.\.)(?=[ \t\n])"
+_BLANKS = r"[ \t]*"
+_SPACES = r" *"
+_ANCHOR_NAME = r"[^ \t\n,\[\]{}]*"
+_QUOTED_KEY = r"""(?:"[^"\\\n]*(?:\\[^\n][^"\\\n]*)*"|'[^'\n]*(?:''[^'\n]*)*')[ \t]*:"""
+# In a block, and within brackets.
+_PLAIN_START = (r"[^ \t\n?:,\[\]{}#&*!|>'\"%@`-]|[?:-][^ \t\n]", r"[^ \t\n?:,\[\]{}#&*!|>'\"%@`-]|[?:-][^ \t\n,\[\]{}]")
+_PLAIN_END = (r":(?=[ \t\n])|[ \t]#|\n", r":(?=[ \t\n,\[\]{}])|[ \t]#|[\n,\[\]{}]")
+_NUMBER = (r"(?P<int>[-+]?[0-9]+)|0o(?P<oct>[0-7]+)|0x(?P<hex>[0-9a-fA-F]+)"
+           r"|(?P<float>[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?)")
+_CONSTANTS = {
+    "": None, "~": None, "null": None, "Null": None, "NULL": None, "true": True, "True": True, "TRUE": True,
+    "false": False, "False": False, "FALSE": False,
+    **{sign + form: float(sign + "inf") for sign in ("", "+", "-") for form in (".inf", ".Inf", ".INF")},
+    ".nan": float("nan"), ".NaN": float("nan"), ".NAN": float("nan")}
+_ESCAPES = {
+    "0": "\0", "a": "\a", "b": "\b", "t": "\t", "\t": "\t", "n": "\n", "v": "\v", "f": "\f", "r": "\r", "e": "\x1b", " ": " ",
+    '"': '"', "/": "/", "\\": "\\", "N": "\x85", "_": "\xa0", "L": "\u2028", "P": "\u2029"}
+_INLINE: dict[str, Callable[[_Document, int, int, int], tuple[Any, int]]] = {
+    "'": _single, '"': _double, "[": _flow_list, "{": _flow_map, "*": _alias}
+_REFUSED = {
+    "!": "a tag is not read: it would run or guess something", "|": "a literal block is not read: write it in double quotes",
+    ">": "a folded block is not read: write it in double quotes", "?": "a '? ' key is not read: write 'key: value'",
+    "%": "a directive is not read", "&": "an anchor stands before a value, once", "#": "a comment needs a blank before its '#'",
+    "-": "a list starts on a line of its own", ":": "a ':' without a key", "@": "'@' starts no value: quote it",
+    "`": "'`' starts no value: quote it"}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The table: all runs of a root as rows and columns. It writes nothing.
+# ---------------------------------------------------------------------------------------------------------------------
+
+if TYPE_CHECKING:
+    _Signature = Tuple[int, int, int]                   # inode, size, mtime_ns
+    _Row = Tuple[int, datetime.datetime, pathlib.Path, Tuple[str, ...], Tuple[Any, ...]]    # id, time, root, keys, values
+    _Known = Dict[str, Tuple[_Signature, Union[_Row, str]]]
+    _Task = Tuple[str, Optional[_Signature]]
+    _Fetched = Tuple[_Signature, Union[bytes, OSError, None]]
+    _Mark = Union[str, os.PathLike[str]]
+
+_RECORD_BOUND = 16 << 20                                # a record is small: what is larger is something else
+_LINES_KEPT = 1 << 16                                   # distinct lines remembered at once, some 15 MB
+_FIRST_READS, _SLOW_READ, _READERS, _WINDOW = 32, 0.0005, 16, 512
+# A FIFO must not hold the table up, Windows must not translate line ends; each flag where the system has it.
+_READ_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+class Index:
+    """Read the runs of a root as one table.
+
+        info = exman.Index("exman").info()              # every run; .info("best"): the runs marked best
+        for i, ex in info.iterrows():
+            print(ex.id, ex.lr, ex.root / "plot.png")
+    """
+
+    def __init__(self, root: Union[str, os.PathLike[str]]) -> None:
+        from pathlib import Path
+        self.root = Path(os.path.abspath(os.fsdecode(root)))
+        self._known: _Known = {}                        # by run: its file as last read, and the row or why there is none
+
+    def info(self, mark: Optional[_Mark] = None) -> Any:
+        """Return a DataFrame with a row a run, sorted by id; without pandas, a list of dicts.
+
+        Columns: id, time, root (the run's folder, a Path), then the parameters in the order they first appear. An unknown
+        mark is a KeyError; a run that cannot be read costs its row and a warning.
+        """
+        columns, problems = _columns(self, mark)
+        if problems:
+            import warnings
+            for problem in problems:
+                warnings.warn(problem, stacklevel=2)
+        try:
+            import pandas
+        except ImportError:
+            return _dicts(columns)
+        # As Series, for the constructor of a frame would guess: str from objects, seconds from times.
+        return pandas.DataFrame({key: pandas.Series(cells, dtype=_dtype(key, cells)) for key, cells in columns.items()})
+
+    def _read(self, mark: Optional[_Mark]) -> Tuple[List[_Row], List[str]]:
+        """The rows by id and what kept others out. Files that are as they were are not read again."""
+        root, problems = os.fspath(self.root), []       # type: Tuple[str, List[str]]
+        try:
+            paths = _indexed(root) if mark is None else _marked(root, mark, problems)
+        except OSError as error:
+            return [], [f"no runs in {root!r}: {error.strerror}: check the path"]
+        names = sorted(paths, key=lambda name: (int(name.partition("-")[0]), name))
+        known, found, rows = self._known, {}, []        # type: Tuple[_Known, _Known, List[_Row]]
+        tasks = [(paths[name], known[name][0] if name in known else None) for name in names]
+        runs, lines = self.root / "runs", _Lines()
+        for name, (signature, content) in zip(names, _counted(_fetched(tasks), len(tasks))):
+            if content is None:
+                row = known[name][1]
+            elif isinstance(content, bytes):
+                try:
+                    row = _row(runs, name, content, lines)
+                except ValueError as error:             # YAMLError and UnicodeDecodeError are
+                    row = f"{error}: mend it, or take the run out with `exman delete {name}`"
+            else:
+                reason = _unread(name, paths[name], content)
+                if reason:
+                    problems.append(f"{paths[name]!r} is left out of the table: {reason}")
+                continue
+            found[name] = signature, row
+            if isinstance(row, str):
+                problems.append(f"{paths[name]!r} is left out of the table: {row}")
+            else:
+                rows.append(row)
+        self._known = found if mark is None else {**known, **found}
+        return rows, problems
+
+
+def _rows(root: Union[str, os.PathLike[str], Index], mark: Optional[str] = None) -> Tuple[List[str], List[Dict[str, Any]], List[str]]:
+    """The names of the columns, a dict a run with all of them, and a sentence for each run that could not be read."""
+    columns, problems = _columns(root if isinstance(root, Index) else Index(root), mark)
+    return list(columns), _dicts(columns), problems
+
+
+def _dicts(columns: Dict[str, Sequence[Any]]) -> List[Dict[str, Any]]:
+    return [dict(zip(columns, cells)) for cells in zip(*columns.values())]
+
+
+def _columns(index: Index, mark: Optional[_Mark]) -> Tuple[Dict[str, Sequence[Any]], List[str]]:
+    """The cells of each column, None where a run lacks it, and what kept other runs out."""
+    rows, problems = index._read(mark)
+    ids, times, roots, schemas, values = zip(*rows) if rows else ((),) * 5
+    columns: Dict[str, Sequence[Any]] = {"id": ids, "time": times, "root": roots}
+    different = dict.fromkeys(schemas)
+    keys = list(dict.fromkeys(key for schema in different for key in schema))
+    if len(different) > 1:
+        places = {}                                     # of each key in the run's own values; the last, a None, if it has none
+        for schema in different:
+            place = dict(zip(schema, range(len(schema))))
+            places[schema] = [place.get(key, -1) for key in keys]
+        values = tuple(tuple(map((*own, None).__getitem__, places[schema])) for schema, own in zip(schemas, values))
+    for key, cells in zip(keys, zip(*values)):
+        columns[key] = cells if _NESTED.isdisjoint(map(type, cells)) else [_own(cell) for cell in cells]
+    return columns, problems
+
+
+_NESTED = frozenset([list, dict])
+
+
+def _own(cell: Any) -> Any:
+    """A list or dict of the caller's own. marshal copies plain values in C, and what is shared inside only once."""
+    return marshal.loads(marshal.dumps(cell)) if type(cell) in _NESTED else cell
+
+
+def _dtype(key: str, cells: Sequence[Any]) -> str:
+    """The pandas dtype that holds every cell unchanged, None among numbers aside."""
+    if key == "time":
+        return "datetime64[ns]"
+    kinds = set(map(type, cells))
+    if kinds == {bool}:
+        return "bool"
+    if kinds == {int} or key == "id" and not kinds:
+        return "int64" if -1 << 63 <= min(cells, default=0) and max(cells, default=0) < 1 << 63 else "object"
+    if kinds <= {int, float, type(None)} and kinds != {type(None)} and kinds:
+        try:
+            return "float64" if all(float(cell) == cell for cell in cells if type(cell) is int) else "object"
+        except OverflowError:
+            return "object"
+    return "object"
+
+
+def _row(runs: pathlib.Path, name: str, content: bytes, lines: _Lines) -> _Row:
+    """One run's (id, time, root, keys, values); a ValueError says why there is none."""
+    from datetime import datetime
+    digits, _, rest = name.partition("-")
+    number, date, hour = int(digits), rest[:10], f"{rest[11:13]}:{rest[14:16]}:{rest[17:19]}"
+    # datetime64[ns] ends in 2262, and newer Pythons take the hour 24.
+    if not ("1678" <= date < "2262" and hour < "24"):
+        raise ValueError(f"no such time as {date} {hour}")
+    time = datetime.fromisoformat(f"{date}T{hour}")
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start} is not UTF-8") from None
+    end = f"\nroot: runs/{name}\ntime: '{date}T{hour}'\nid: {number}\n"
+    if text.endswith(end):
+        try:
+            keys, values = lines.read(text[:-len(end)])
+            return number, time, runs / name, keys, values
+        except ValueError:                              # not only lines of exman's own: the full parser decides
+            pass
+    record = load_yaml(text)
+    said = record.pop("root", None), record.pop("time", None), record.pop("id", None)
+    for key in record:
+        if type(key) is not str:
+            raise ValueError(f"the key {key!r:.80} is no name")
+    part = next((part for part in ("tmp", "fails") if said[0] == f"{part}/{name}"), "runs")
+    return number, time, runs.parent / part / name, *lines.schema(tuple(record), tuple(record.values()))
+
+
+class _Lines(dict):  # type: ignore[type-arg]
+    """line -> (key, value): each distinct line of the files that exman wrote is parsed once a table.
+
+    Line by line is the same as the full parser: a line is taken only if `key: value` is complete by itself, its key the
+    plain string that stands there, at column 0. Whatever could make it part of something larger (an indented line, `- `,
+    an open quote or bracket, an alias) is no such line, and sends its whole file to load_yaml.
+    """
+
+    def __init__(self) -> None:
+        self._keys: Dict[str, str] = {}
+        self._schemas: Dict[Tuple[str, ...], Tuple[str, ...]] = {}
+
+    def __missing__(self, line: str) -> Tuple[str, Any]:
+        key, colon, text = line.partition(": ")
+        if not colon:
+            raise ValueError
+        if key not in self._keys:
+            if load_yaml(f"{key}: 0") != {key: 0}:
+                raise ValueError
+            self._keys[key] = key
+        pair = self._keys[key], _scalar_line_value(text)
+        if len(self) >= _LINES_KEPT:
+            self.clear()
+        self[line] = pair
+        return pair
+
+    def read(self, body: str) -> Tuple[Tuple[str, ...], Tuple[Any, ...]]:
+        """The keys and values of the lines."""
+        lines = body.split("\n")
+        if "\n# " in body:
+            # A comment of printable characters hides no line break.
+            lines = [line for line in lines if not (line.startswith("# ") and line.isprintable())]
+        keys, values = zip(*map(self.__getitem__, lines))
+        return self.schema(keys, values)
+
+    def schema(self, keys: Tuple[str, ...], values: Tuple[Any, ...]) -> Tuple[Tuple[str, ...], Tuple[Any, ...]]:
+        """The same, with one tuple for the same keys of all runs."""
+        if keys not in self._schemas:
+            if len({"root", "time", "id", *keys}) != len(keys) + 3:
+                raise ValueError("duplicate keys")
+            self._schemas[keys] = keys
+        return self._schemas[keys], values
+
+
+def _fetched(tasks: List[_Task]) -> Iterator[_Fetched]:
+    """What _fetch says of each task, in order; many readers where one by one is slow, as on a network mount."""
+    import time
+    start = time.perf_counter()
+    first = list(map(_fetch, tasks[:_FIRST_READS]))
+    slow = time.perf_counter() - start > _SLOW_READ * _FIRST_READS
+    yield from first
+    if not slow or len(tasks) <= _FIRST_READS:
+        yield from map(_fetch, tasks[_FIRST_READS:])
+        return
+    from concurrent.futures import ThreadPoolExecutor
+    with ThreadPoolExecutor(_READERS) as readers:
+        # Window by window: what has been read and not yet used stays small.
+        for at in range(_FIRST_READS, len(tasks), _WINDOW):
+            yield from readers.map(_fetch, tasks[at:at + _WINDOW])
+
+
+def _fetch(task: _Task) -> _Fetched:
+    """A file's (signature, bytes): None for bytes if the signature is the known one, an OSError if it cannot be read."""
+    path, known = task
+    try:
+        if known is not None:
+            info = os.stat(path)
+            if (info.st_ino, info.st_size, info.st_mtime_ns) == known:
+                return known, None
+        file = os.open(path, _READ_FLAGS)
+        try:
+            info = os.fstat(file)
+            if not stat.S_ISREG(info.st_mode):
+                raise OSError(errno.EINVAL, "no regular file")
+            size = info.st_size
+            content = os.read(file, min(size, _RECORD_BOUND) + 1)
+            while len(content) != size and len(content) <= _RECORD_BOUND:
+                more = os.read(file, _RECORD_BOUND + 1 - len(content))
+                if not more:
+                    break
+                content += more
+        finally:
+            os.close(file)
+        if len(content) > _RECORD_BOUND:
+            raise OSError(errno.EFBIG, f"larger than {_RECORD_BOUND >> 20} MiB")
+        return (info.st_ino, info.st_size, info.st_mtime_ns), content
+    except OSError as error:
+        return (0, 0, 0), error
+
+
+def _unread(name: str, path: str, error: OSError) -> str:
+    """Why a file could not be read and what to do; nothing if its entry has been taken away meanwhile."""
+    if isinstance(error, FileNotFoundError):
+        folder, file = os.path.split(path)
+        if not os.path.lexists(folder if file == "params.yaml" else path):
+            return ""
+        return "its link dangles: take it away with `exman fix`"
+    return f"{error.strerror}: mend it, or take the run out with `exman delete {name}`"
+
+
+def _counted(fetched: Iterator[_Fetched], total: int) -> Iterator[_Fetched]:
+    """Pass on what is fetched; past two seconds a line on the terminal says how far it is."""
+    if sys.stderr is None or sys.stderr.closed or not sys.stderr.isatty():
+        return fetched
+    return _reported(fetched, total)
+
+
+def _reported(fetched: Iterator[_Fetched], total: int) -> Iterator[_Fetched]:
+    import time
+    due, width = time.monotonic() + 2, 0
+    try:
+        for count, item in enumerate(fetched):
+            if time.monotonic() > due:
+                line = f"exman: {count} of {total} runs"
+                due, width = time.monotonic() + 0.1, len(line)
+                print("\r" + line, end="", file=sys.stderr, flush=True)
+            yield item
+    finally:
+        if width:
+            print("\r" + " " * width + "\r", end="", file=sys.stderr, flush=True)
+
+
+def _indexed(root: str) -> Dict[str, str]:
+    """Run name -> path of its entry in the index."""
+    folder = os.path.join(root, "index")
+    try:
+        entries = os.listdir(folder)
+    except FileNotFoundError:
+        os.stat(root)                                   # its error says that there is no root; without an index it has no runs
+        return {}
+    return {entry[:-5]: os.path.join(folder, entry) for entry in entries if entry[-5:] == ".yaml" and _RUN_NAME.fullmatch(entry[:-5])}
+
+
+def _marks(root: str) -> List[str]:
+    """All marks that have an entry, directly or below."""
+    return _marks_of(_mark_entries(root, []))
+
+
+def _marks_of(entries: Iterable[Tuple[str, str, str]]) -> List[str]:
+    marks = set()
+    for mark in {mark for mark, _, _ in entries}:
+        while mark:
+            marks.add(mark)
+            mark = mark.rpartition("/")[0]
+    return sorted(marks)
+
+
+def _marked(root: str, mark: _Mark, problems: Optional[List[str]] = None) -> Dict[str, str]:
+    """Run name -> path to read, for the runs of a mark and of those below it; KeyError for an unknown mark."""
+    from pathlib import PurePath
+    entries = list(_mark_entries(root, [] if problems is None else problems))
+    marks = _marks_of(entries)
+    wanted = PurePath(mark).as_posix()
+    # Looked up among the marks found, a key that is absolute or climbs opens nothing.
+    if wanted not in marks:
+        raise KeyError(f"no mark {mark!r}: there are {', '.join(map(repr, marks))}" if marks else f"no mark {mark!r}: {root!r} has no marks")
+    found: Dict[str, str] = {}
+    for at, name, path in entries:
+        if (at + "/").startswith(wanted + "/"):
+            found.setdefault(name, path)
+    home = os.path.join(os.path.realpath(root), "")
+    for name, path in found.items():
+        folder, file = os.path.split(path)
+        if file == "params.yaml" and not os.path.realpath(path).startswith(home):
+            found[name] = folder                        # left to be refused: a folder is no file
+    return found
+
+
+def _mark_entries(root: str, problems: List[str]) -> Iterator[Tuple[str, str, str]]:
+    """(mark, run name, path to read) of every entry, the outer marks first. Links to folders are not entered."""
+    folders = [("", os.path.join(root, "marked"))]
+    for mark, folder in folders:                        # it grows while it is walked
+        try:
+            with os.scandir(folder) as listing:
+                entries = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in listing)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            problems.append(f"{folder!r} is left out of the marks: {error.strerror}")
+            continue
+        for entry, is_folder in entries:
+            path = os.path.join(folder, entry)
+            if mark and entry[-5:] == ".yaml" and _RUN_NAME.fullmatch(entry[:-5]):
+                yield mark, entry[:-5], path
+            elif mark and _RUN_NAME.fullmatch(entry):   # exman 0.1.x linked the run's folder
+                yield mark, entry, os.path.join(path, "params.yaml")
+            elif is_folder and not entry.startswith("."):
+                folders.append((f"{mark}/{entry}" if mark else entry, path))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The command line: `exman`, `python -m exman` and `python exman.py` are one program.
+# ---------------------------------------------------------------------------------------------------------------------
+
+class _NotFound(Exception):
+    """What was asked for is not there: one line on stderr, exit status 1."""
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Run the command line on argv (default: sys.argv[1:]) and return the exit status: 0, 1 (not found); 2 is a usage error.
+
+        exman.main(["mark", "best", "12"])
+    """
+    parser = _shell_parser()
+    if "_ARGCOMPLETE" in os.environ:                    # the shell asks argcomplete for words, so it is installed
+        import argcomplete
+        argcomplete.autocomplete(parser)
+    args = parser.parse_args(argv)
+    return _act(args.verb, os.path.abspath(args.root) if args.root else _root_here(), args)
+
+
+def _act(verb: Callable[[str, Any], int], root: str, args: Any) -> int:
+    """Run a verb; what it does not find, or cannot do, is one line on stderr and status 1."""
+    try:
+        status = verb(root, args)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:                             # `exman ls | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        _say(_reason(error))
+    except (_NotFound, KeyError, ValueError) as error:
+        _say(str(error.args[0]))
+    return 1
+
+
+def _root_here() -> str:
+    """The working directory where that is a root, else ./exman."""
+    if any(os.path.isdir(part) for part in ("runs", "tmp", "fails")) and not os.path.isdir(os.path.join("exman", "runs")):
+        return os.getcwd()
+    return os.path.abspath("exman")
+
+
+def _mark_verb(argv: Sequence[str], prog: str, root: str) -> int:
+    """`python main.py mark <key> <#run>...`: the verb of the shell on the script's own root."""
+    parser = argparse.ArgumentParser(prog=f"{prog} mark", description="Mark runs: info(KEY) and `exman ls KEY` list them.")
+    parser.add_argument("key", type=_argument(_check_mark), metavar="KEY", help="a name, which may nest: best, best/lr")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="a run's number, or its folder's name")
+    return _act(_verb_mark, root, parser.parse_args(argv[1:]))
+
+
+def _argument(check: Callable[[str], str]) -> Callable[[str], str]:
+    """A check as a type=, so that its words reach the usage error."""
+    def checked(text: str) -> str:
+        try:
+            return check(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+    return checked
+
+
+def _shell_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="exman", description="List, compare, mark and delete recorded runs.")
+    parser.add_argument("--version", action="version", version=f"exman {__version__}")
+    parser.add_argument("--root", metavar="DIR", help="the root of the runs (default: the working directory, or ./exman)")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", dest="verb_name")
+    verbs.required = True
+
+    def verb(name: str, act: Callable[[str, Any], int], text: str, example: str) -> argparse.ArgumentParser:
+        sub = verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=f"example: {example}")
+        sub.add_argument("--root", metavar="DIR", default=argparse.SUPPRESS, help="the root of the runs")
+        sub.set_defaults(verb=act)
+        return sub
+
+    ls = verb("ls", _verb_ls, "list runs, the newest last", "exman ls best lr=0.1 model=resnet18")
+    ls.add_argument("words", nargs="*", metavar="MARK|key=value", help="runs of this mark; runs where a parameter has this value")
+    ls.add_argument("--all", action="store_true", help="all parameters, also those that do not differ")
+    form = ls.add_mutually_exclusive_group()
+    form.add_argument("--csv", action="store_true", help="for other programs: comma-separated values")
+    form.add_argument("--json", action="store_true", help="for other programs: a list of objects")
+    diff = verb("diff", _verb_diff, "show the parameters that differ between two runs", "exman diff 3 7")
+    diff.add_argument("a", metavar="A")
+    diff.add_argument("b", metavar="B")
+    verb("cmd", _verb_cmd, "print the shell line that makes a run again, without its yaml", "exman cmd 12").add_argument("run", metavar="RUN")
+    for name, act, text in (("mark", _verb_mark, "mark runs"), ("unmark", _verb_unmark, "take marks away, the runs stay")):
+        sub = verb(name, act, text, f"exman {name} best 3 12")
+        sub.add_argument("key", metavar="KEY", type=_argument(_check_mark), help="a name, which may nest: best, best/lr")
+        sub.add_argument("runs", metavar="RUN", nargs="+", help="a run's number, or its folder's name")
+    verb("marks", _verb_marks, "list the marks, with the number of their runs", "exman marks")
+    delete = verb("delete", _verb_delete, "take runs out of index and marks", "exman delete --all 12")
+    delete.add_argument("runs", metavar="RUN", nargs="+", help="a run's number, or its folder's name")
+    delete.add_argument("--all", action="store_true", help="delete their files too")
+    delete.add_argument("--yes", action="store_true", help="do not ask")
+    verb("fix", _verb_fix, "make index links that are missing, take away those that dangle", "exman fix")
+    return parser
+
+
+def _existing_root(root: str) -> str:
+    if not os.path.isdir(root):
+        raise _NotFound(f"there is no root at {_shown(root)}: give --root DIR, or change to its folder")
+    return root
+
+
+def _named_runs(root: str, words: Sequence[str], parts: Sequence[str]) -> Tuple[List[Tuple[str, str]], List[str]]:
+    """The (part, name) of each run that a word names, and a line for each word that names none."""
+    names = {part: _run_names(_existing_root(root), part) for part in _PARTS}
+    found, missing = [], []
+    for word in words:
+        number = int(word) if _is_number(word) else -1
+        hits = [(part, name) for part in _PARTS for name in names[part] if word == name or number == _number(name)]
+        if hits and hits[0][0] in parts:
+            found += hits[:1]
+        elif hits:
+            missing.append(f"run {word} is in {hits[0][0]}/: {'a --tmp run' if hits[0][0] == 'tmp' else 'it failed'}")
+        else:
+            missing.append(f"no run {word!r:.99}{_nearest(word, [name for part in parts for name in names[part]])}")
+    return found, missing
+
+
+def _nearest(word: str, names: Sequence[str]) -> str:
+    """A hint for a word that is not among the names."""
+    import difflib
+    if _is_number(word):
+        numbers = sorted({_number(name) for name in names}, key=lambda number: (abs(number - int(word)), number))[:3]
+        return f": the nearest are {', '.join(map(str, sorted(numbers)))}" if numbers else ": there are no runs"
+    near = difflib.get_close_matches(word, names, 1)
+    return f": did you mean {near[0]}?" if near else ""
+
+
+def _one_run(root: str, word: str) -> Tuple[str, Dict[str, Any], str]:
+    """The name, the parameters and the yaml of the run that a word names."""
+    found, missing = _named_runs(root, [word], _PARTS)
+    if missing:
+        raise _NotFound(missing[0])
+    path = os.path.join(root, *found[0], "params.yaml")
+    text = _read_text(path)
+    try:
+        params = load_yaml(text)
+    except YAMLError as error:
+        raise _NotFound(f"{path}: {error}") from None
+    return found[0][1], {key: value for key, value in params.items() if key not in _OWN_KEYS}, text
+
+
+def _verb_ls(root: str, args: Any) -> int:
+    marks = [word for word in args.words if "=" not in word]
+    if len(marks) > 1:
+        raise _NotFound(f"one mark at a time, not {', '.join(marks)}")
+    columns, rows, problems = _rows(_existing_root(root), marks[0] if marks else None)
+    for problem in problems:
+        _say(problem)
+    for word in args.words:
+        key, equals, text = word.partition("=")
+        if equals and key not in columns and rows:
+            raise _NotFound(f"no parameter {key!r:.99}: there are {', '.join(map(str, columns))}")
+        if equals:
+            rows = [row for row in rows if _is_value(row.get(key), text)]
+    if args.json:
+        import json
+        print(json.dumps([{key: _plain_cell(row[key]) for key in columns} for row in rows], indent=1, ensure_ascii=True))
+    elif args.csv:
+        import csv
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([_csv_cell(row[key]) for key in columns] for row in rows)
+    else:
+        _print_table(columns, rows, args.all)
+    return 0
+
+
+def _is_value(value: Any, text: str) -> bool:
+    """Whether a cell is what somebody typed: lr=0.1, lr=1e-1, model=resnet18, sizes='[64, 32]'."""
+    if value is None or isinstance(value, str):
+        return text == (value if value is not None else "null") or (value is None and text.lower() in ("", "none"))
+    if _same(_resolve(text), value) or text == _flow(value) or text == str(value):
+        return True
+    given = _resolve(text)
+    return type(given) in (int, float) and type(value) in (int, float) and given == value
+
+
+def _plain_cell(value: Any) -> Any:
+    """A cell as JSON holds it: a Path and a time as text, as in params.yaml."""
+    if value is None or type(value) in (bool, int, float, str, list, dict):
+        return value
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def _csv_cell(value: Any) -> str:
+    value = _plain_cell(value)
+    if type(value) in (list, dict):
+        import json
+        return json.dumps(value)
+    return "" if value is None else value if isinstance(value, str) else str(value)
+
+
+def _print_table(columns: List[str], rows: List[Dict[str, Any]], everything: bool) -> None:
+    """Aligned columns that fit the terminal: numbers to the right, and only what differs between the runs."""
+    if not rows:
+        _say("no runs")
+        return
+    shown = [key for key in columns if key not in ("id", "time", "root")]
+    if not everything and len(rows) > 1:
+        shown = [key for key in shown if len({_cell_text(row[key]) for row in rows}) > 1]
+    keys = ["id", "time", *shown]
+    table = [[_cell_text(row[key]) for key in keys] for row in rows]
+    widths = [max(len(str(key)), *map(len, cells)) for key, cells in zip(keys, zip(*table))]
+    width = _terminal_width()
+    if width:
+        kept = keys if everything else keys[:2]
+        if not everything:                              # long texts shrink first, then columns leave from the right
+            widths = [min(size, 24) for size in widths]
+            kept = [key for index, key in enumerate(keys) if sum(widths[:index + 1]) + 2 * index <= width]
+        if len(kept) < len(keys):
+            _say(f"{len(keys) - len(kept)} more columns do not fit: {', '.join(map(str, keys[len(kept):])):.200}")
+        keys = kept
+    right = [all(type(row[key]) in (int, float, type(None)) for row in rows) for key in keys]
+    for cells in [[str(key) for key in keys], *table]:
+        parts = [_cut(cell, size).rjust(size) if numeric else _cut(cell, size).ljust(size) for cell, size, numeric in zip(cells, widths, right)]
+        print("  ".join(parts).rstrip())
+
+
+def _cell_text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value if value.isprintable() else ascii(value)[1:-1]
+    if hasattr(value, "isoformat"):
+        return str(value.isoformat(" "))
+    return _flow(value) if type(value) in (bool, int, float, list, dict) else str(value)
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[:width - 1] + "~"
+
+
+def _terminal_width() -> int:
+    """The width that the table must fit, in characters; 0 where a program reads it."""
+    if not sys.stdout.isatty() and "COLUMNS" not in os.environ:
+        return 0
+    import shutil
+    return shutil.get_terminal_size().columns
+
+
+def _verb_diff(root: str, args: Any) -> int:
+    (_, one, _), (_, other, _) = _one_run(root, args.a), _one_run(root, args.b)
+    for key in dict.fromkeys([*one, *other]):
+        if key not in one or key not in other or not _same(one[key], other[key]):
+            sides = [_flow(params[key]) if key in params else "(none)" for params in (one, other)]
+            print(f"{_cell_text(key)}: {sides[0]} -> {sides[1]}")
+    return 0
+
+
+def _verb_cmd(root: str, args: Any) -> int:
+    import shlex
+    name, _, text = _one_run(root, args.run)
+    line = next((line for line in text.split("\n") if line.startswith(_ARGV)), None)
+    if line is None:
+        raise _NotFound(f"{name} does not say how it was launched (exman 0.1.x made it, or its words are no text): run it with --config")
+    words = [_text(word) for word in load_yaml(f"argv: {line[len(_ARGV):]}\n")["argv"]]
+    sys.stdout.flush()
+    line = " ".join(["python", *map(shlex.quote, words)]) + "\n"
+    if hasattr(sys.stdout, "buffer"):
+        sys.stdout.buffer.write(line.encode("utf-8", "surrogateescape"))       # undecodable words as they were typed
+    else:
+        print(line, end="")
+    return 0
+
+
+def _verb_mark(root: str, args: Any) -> int:
+    found, missing = _named_runs(root, args.runs, ("runs",))
+    for _, name in found:
+        _mark(root, args.key, name, False)
+    for line in missing:
+        _say(f"{line}: not marked")
+    return 1 if missing else 0
+
+
+def _verb_unmark(root: str, args: Any) -> int:
+    entries = _marked(_existing_root(root), args.key)
+    status = 0
+    for word in args.runs:
+        names = [name for name in entries if word == name or (_is_number(word) and int(word) == _number(name))]
+        for name in names:
+            for entry in _entries_below(root, args.key, name):
+                _unlink(entry)
+        if not names:
+            _say(f"run {word!r:.99} is not marked {args.key!r}{_nearest(word, list(entries))}")
+            status = 1
+    return status
+
+
+def _entries_below(root: str, key: str, name: str) -> Iterator[str]:
+    """The entries of a run under a mark and those below it."""
+    for folder, folders, files in os.walk(os.path.join(root, "marked", *key.split("/"))):
+        for entry in {name, f"{name}.yaml"}.intersection(folders + files):
+            if entry != name or os.path.islink(os.path.join(folder, entry)):
+                yield os.path.join(folder, entry)
+
+
+def _verb_marks(root: str, args: Any) -> int:
+    for mark in _marks(_existing_root(root)):
+        print(f"{mark}  {len(_marked(root, mark))}")
+    return 0
+
+
+def _verb_delete(root: str, args: Any) -> int:
+    found, missing = _named_runs(root, args.runs, _PARTS)
+    if args.all and found and not args.yes and sys.stdin is not None and sys.stdin.isatty():
+        names = ", ".join(name for _, name in found)
+        print(f"delete {names} with all files? [y/N] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            return 1
+    for part, name in found:
+        _unlist(root, name)
+        if args.all:                                    # hidden first: a kill leaves no run without its files in sight
+            hidden = os.path.join(root, part, f".{name}.deleted")
+            os.rename(os.path.join(root, part, name), hidden)
+            import shutil
+            shutil.rmtree(hidden)
+    for line in missing:
+        _say(f"{line}: not deleted")
+    return 1 if missing else 0
+
+
+def _verb_fix(root: str, args: Any) -> int:
+    runs = set(_run_names(_existing_root(root), "runs"))
+    index = os.path.join(root, "index")
+    entries = {entry[:-5] for entry in _listed(index) if entry.endswith(".yaml") and _RUN_NAME.fullmatch(entry[:-5])}
+    for name in sorted(entries - runs):
+        _unlink(os.path.join(index, f"{name}.yaml"))
+        print(f"took away index/{_shown(name)}.yaml: its run is gone")
+    for name in sorted(runs - entries):
+        if os.path.isfile(os.path.join(root, "runs", name, "params.yaml")):
+            _make_folder(index, False)
+            _link(root, os.path.join("index", f"{name}.yaml"), name, False)
+            print(f"made index/{_shown(name)}.yaml")
+        else:
+            _say(f"runs/{_shown(name)} has no params.yaml: left alone")
+    for mark in _marks(root):
+        for name in sorted(set(_marked(root, mark)) - runs):
+            for entry in _entries_below(root, mark, name):
+                if _unlink(entry):
+                    print(f"took away {_shown(os.path.relpath(entry, root))}: its run is gone")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
