@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """exman records experiment runs: swap argparse.ArgumentParser for exman.ExParser and change nothing else.
 
     import exman
@@ -61,7 +62,8 @@ class Run:
             train(args)
 
     Inside the block stdout also goes to log.txt. An exception writes traceback.txt, moves the run to fails/ and goes on
-    upwards; Ctrl-C writes traceback.txt and ends the block; sys.exit(0) is a success.
+    upwards; Ctrl-C writes traceback.txt and ends the block; sys.exit(0) is a success. A process that did not make the run
+    (a rank, a worker) moves nothing, and signs its files: log.1.txt, traceback.SpawnProcess-1.txt.
     """
 
     def __init__(self, base: str, part: str, name: str, *, rank: str = "", shared: bool = False, maker: int = 0) -> None:
@@ -73,6 +75,7 @@ class Run:
         self._shared = shared
         self._maker = maker                             # the process that made the run; only that one moves it
         self._depth = 0
+        self._entered = 0                               # the process that counts the depth: a fork starts anew
         self._log: Optional[_Log] = None
 
     @property
@@ -90,7 +93,7 @@ class Run:
 
     def __reduce__(self) -> Tuple[Any, ...]:
         # A copy in another process has not made the run: there it logs beside the maker and moves nothing.
-        return Run, (self._base, self._part, self.name)
+        return Run, (self._base, self._part, self.name), {"_rank": self._rank, "_shared": self._shared}
 
     def __copy__(self) -> Run:
         return self
@@ -99,6 +102,8 @@ class Run:
         return self
 
     def __enter__(self) -> Run:
+        if self._entered != os.getpid():
+            self._entered, self._depth = os.getpid(), 0
         self._depth += 1
         if self._depth == 1:
             self._log = _Log(self._file("log"), self._shared)
@@ -106,53 +111,68 @@ class Run:
 
     def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]) -> bool:
         self._depth -= 1
-        if self._depth:
+        if self._depth > 0:
             return False                                # the outermost block of nested ones decides
         if self._log is not None:
-            self._log.close()
-        if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
-            return False
+            self._log.end()
+            self._log = None
+        if error is None or isinstance(error, GeneratorExit) or (isinstance(error, SystemExit) and error.code in (None, 0)):
+            return False                                # a generator that its caller closed has not failed
+        cancelled = getattr(sys.modules.get("asyncio"), "CancelledError", ())   # what Ctrl-C is inside a coroutine
+        interrupted = isinstance(error, (KeyboardInterrupt, *([cancelled] if cancelled else [])))
+        self._write_traceback(kind, error, trace)
+        self._leave(interrupted)
+        return isinstance(error, KeyboardInterrupt)
+
+    def _write_traceback(self, kind: Any, error: BaseException, trace: Any) -> None:
         import traceback
-        interrupted = isinstance(error, KeyboardInterrupt)
+        text = "".join(traceback.format_exception(kind, error, trace))
         try:
-            _write_new(self._file("traceback"), "".join(traceback.format_exception(kind, error, trace)), self._shared)
+            _write_new(self._file("traceback"), text, self._shared)
+        except OSError as problem:                      # a full disk must not keep a failed run among the others
+            _say(f"no traceback: {_reason(problem)}")
+
+    def _leave(self, interrupted: bool) -> None:
+        """Move the run to fails/, if it is this process that may, and say what became of it."""
+        try:
             if not interrupted and self._maker == os.getpid() and self._part != "fails":
                 _move_to_fails(self._base, self._part, self.name, self._shared)
                 self._part = "fails"
         except OSError as problem:                      # never in place of the experiment's own exception
-            _say(f"run {self.id} stays as it is: {_reason(problem)}")
+            _say(f"run {self.id} failed, and is not in fails/: {_reason(problem)}")
         else:
-            _say(f"run {self.id} {'was interrupted' if interrupted else 'failed'}: {self._file('traceback')}")
-        return interrupted
+            _say(f"run {self.id} {'was interrupted' if interrupted else 'failed'}: {_shown(self._file('traceback'))}")
 
     def _file(self, stem: str) -> str:
-        """The path of log.txt or traceback.txt; a process that joined the run adds its rank."""
-        for part in (self._part, "fails"):              # its maker may have moved it meanwhile
-            folder = os.path.join(self._base, part, self.name)
-            if os.path.isdir(folder):
-                break
+        """The path of log.txt or traceback.txt; a process that joined the run adds its rank or its name."""
+        folders = [os.path.join(self._base, part, self.name) for part in (self._part, "fails")]
+        folder = next(filter(os.path.isdir, folders), folders[0])       # its maker may have moved it meanwhile
         if self._maker == os.getpid():
             return os.path.join(folder, f"{stem}.txt")
-        return os.path.join(folder, f"{stem}.{self._rank or _worker_name() or os.getpid()}.txt")
+        signed = "-".join(dict.fromkeys(filter(None, [self._rank, _worker_name()])))
+        return os.path.join(folder, f"{stem}.{signed or os.getpid()}.txt")
 
 
 class _Log:
     """Stands in for sys.stdout: what is written also goes to a file, everything else is the stream underneath."""
 
+    _ended = False
+
     def __init__(self, path: str, shared: bool) -> None:
-        self._stream, self._copy = sys.stdout, None
-        self._handlers = [h for h in _log_handlers() if getattr(h, "stream", None) is sys.stdout]
+        self._stream = before = sys.stdout
+        self._copy: Optional[IO[str]] = None
+
         try:
             self._copy = open(path, "a", buffering=1, encoding="utf-8", errors="backslashreplace")
             _share(path, shared)
         except OSError as problem:
             _say(f"no log: {_reason(problem)}")
         sys.stdout = self
-        for handler in self._handlers:
-            handler.setStream(self)
+        for handler in _log_handlers(before):
+            handler.stream = self                       # not setStream(), which flushes and so raises on a closed stream
 
     def write(self, text: str) -> int:
-        written = self._stream.write(text)
+        written = len(text) if self._stream is None else self._stream.write(text)
         self._keep(lambda copy: copy.write(text))
         return written
 
@@ -161,7 +181,8 @@ class _Log:
             self.write(line)
 
     def flush(self) -> None:
-        self._stream.flush()
+        if self._stream is not None:                    # started with stdout closed: print says nothing then
+            self._stream.flush()
         self._keep(lambda copy: copy.flush())
 
     def _keep(self, act: Callable[[IO[str]], object]) -> None:
@@ -169,17 +190,24 @@ class _Log:
             if self._copy is not None:
                 act(self._copy)
         except (OSError, ValueError) as problem:        # a full disk ends the log, not the experiment
-            self._copy = None
-            _say(f"the log ends here: {problem}")
+            copy, self._copy = self._copy, None
+            _say(f"the log ends here: {_reason(problem) if isinstance(problem, OSError) else problem}")
+            try:
+                copy.close()                            # type: ignore[union-attr]
+            except (OSError, ValueError):
+                pass                                    # closed all the same; what it still held is lost
 
-    def close(self) -> None:
+    def end(self) -> None:
+        """Take itself out of the way and close the file; whoever still holds it writes to the stream underneath."""
+        below = self._stream
+        while isinstance(below, _Log) and below._ended:     # blocks need not end in the order of their beginnings
+            below = below._stream
         if sys.stdout is self:                          # what the script has put there since is its own
-            sys.stdout = self._stream
-        for handler in self._handlers:
-            if handler.stream is self:
-                handler.setStream(self._stream)
+            sys.stdout = below
+        for handler in _log_handlers(self):
+            handler.stream = below
         self._keep(lambda copy: copy.close())
-        self._copy = None
+        self._copy, self._ended = None, True
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["_stream"], name)
@@ -187,14 +215,18 @@ class _Log:
     def __iter__(self) -> Iterator[str]:
         return iter(self._stream)
 
+    def __enter__(self) -> _Log:
+        return self
 
-def _log_handlers() -> List[Any]:
-    """The handlers of the logging module, if the script uses it: those made before the block hold the bare stream."""
-    if "logging" not in sys.modules:
-        return []
-    import logging
-    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
-    return [handler for logger in loggers for handler in getattr(logger, "handlers", ()) if hasattr(handler, "setStream")]
+    def __exit__(self, *error: object) -> None:         # `with sys.stdout as file:` closes it, as without exman
+        self._stream.close()
+
+
+def _log_handlers(stream: Any) -> List[Any]:
+    """The handlers of the logging module, if the script uses it, that write to this stream."""
+    # The list of all handlers there are: those behind a queue or a buffer are in no logger's own.
+    handlers = [ref() for ref in getattr(sys.modules.get("logging"), "_handlerList", ())]
+    return [handler for handler in handlers if stream is not None and getattr(handler, "stream", None) is stream]
 
 
 class Namespace(argparse.Namespace):
@@ -228,8 +260,11 @@ def _beside(run: Optional[Run], namespace: Any = None) -> Any:
 
 def _say(line: str) -> None:
     """One line on stderr; stdout belongs to the script."""
-    if sys.stderr is not None:
-        print(f"exman: {line}", file=sys.stderr)
+    try:
+        if sys.stderr is not None:
+            print(f"exman: {line}", file=sys.stderr)
+    except (OSError, ValueError):                       # closed, a broken pipe, a full disk: no reason to stop a script
+        pass
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -280,13 +315,26 @@ class _Settings:
     def folder(self) -> str:
         """The root as an absolute path: as given, else `exman` beside the main script or in the working directory."""
         if self.root is not None:
-            return os.path.abspath(os.fspath(self.root))
+            return _absolute(os.fsdecode(self.root))
         return os.path.join(_script_folder(), "exman")
 
 
 def _script_folder() -> str:
-    script = getattr(sys.modules.get("__main__"), "__file__", None)
-    return os.path.dirname(os.path.abspath(script)) if script else os.getcwd()
+    script = _script_path()
+    return os.path.dirname(script) if script else _absolute(os.curdir)
+
+
+def _script_path() -> str:
+    """The file of the main script, or '' where there is none; workers of multiprocessing import it as __mp_main__."""
+    script = getattr(sys.modules.get("__mp_main__") or sys.modules.get("__main__"), "__file__", None)
+    return _absolute(script) if script else ""
+
+
+def _absolute(path: str) -> str:
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError:                           # the working directory is gone: making the run will say so
+        return path
 
 
 class _Parse:
@@ -297,6 +345,8 @@ class _Parse:
         self.own: Dict[str, Any] = {}                               # exman's options: config, tmp, name, git_dirty
         self.replay: Optional[_Replay] = None                       # the files' values, where there are files
         self.argv: List[str] = []
+        self.method = "parse_args"
+        self.left: List[str] = []                                   # what parse_known_args did not know
 
 
 # The parse under way in this thread: a parse inside it (a subparser's, an action's) belongs to it.
@@ -380,20 +430,24 @@ class ExParser(_Container, argparse.ArgumentParser):
             view, namespace = self._replaying(parse, namespace)
             return getattr(super(ExParser, view), method)(args, namespace)
         parse = _Parse()
-        parse.argv = [*sys.argv[1:]] if args is None else [*args]
+        parse.argv, parse.method = [*sys.argv[1:]] if args is None else [*args], method
         if method in ("parse_args", "parse_intermixed_args") and self._takes_mark(parse.argv):
             self.exit(_mark_verb(parse.argv, self.prog, self._exman.folder()))
         namespace = _beside(None, namespace)            # a namespace of an earlier parse must not lend its run's root
         token = _PARSE.set(parse)
+        completing = "_ARGCOMPLETE" in os.environ       # the shell is completing a line: nothing is read or launched
         try:
-            self._read_files(parse, method)
+            if completing:                              # argcomplete offers what stands in this list
+                self._actions += _own_group(self)._group_actions
+            else:
+                self._read_files(parse, method)
             view, namespace = self._replaying(parse, namespace)
             done = getattr(super(ExParser, view), method)([*parse.argv], namespace)
-            namespace = done[0] if isinstance(done, tuple) else done
-            record = self._checked(parse, namespace)
+            namespace, parse.left = done if isinstance(done, tuple) else (done, [])
+            record = None if completing else self._checked(parse, namespace)
         finally:
             _PARSE.reset(token)
-        if "_ARGCOMPLETE" not in os.environ:            # there the shell is completing a line, nothing is launched
+        if record is not None:
             _beside(_launch(self._exman, record), namespace)
         return done
 
@@ -414,14 +468,22 @@ class ExParser(_Container, argparse.ArgumentParser):
                 self._refuse(message.format(**vars(namespace)))
         try:
             state = _git_state(self._exman.git) if self._exman.git else None
-            if state and state.dirty and self._exman.git_assert_clean and not parse.own.get("git_dirty"):
-                self._refuse(f"the git repository {state.folder} has uncommitted changes: commit them, or add --git-dirty")
+            if state and self._exman.git_assert_clean and not parse.own.get("git_dirty"):
+                self._check_clean(state)
             name = parse.own.get("name")
             if name is not None:
                 _check_name(name)
             return _record(self, parse, namespace, state)
         except ValueError as error:
             self._refuse(str(error))
+
+    def _check_clean(self, state: _GitState) -> None:
+        """Refuse what a commit alone does not tell."""
+        if state.dirty:
+            self._refuse(f"the git repository {_shown(state.folder)} has uncommitted changes: commit them, or add --git-dirty")
+        if state.commit is None:
+            problem = state.problem or f"the git repository {_shown(state.folder)} has no commit"
+            self._refuse(f"{problem}: mend that, or add --git-dirty")
 
     def _read_files(self, parse: _Parse, method: str) -> None:
         """Load --config and the default config files, and learn which options the command line gives itself."""
@@ -493,6 +555,8 @@ class ExParser(_Container, argparse.ArgumentParser):
 class _OwnAction(argparse.Action):
     """An option of exman's: its value belongs to the parse, not to the script's namespace."""
 
+    _orig_class = None                                  # argcomplete asks for it; it knows only what is in a parser's own list
+
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Optional[str] = None) -> None:
         parse = _PARSE.get()
         assert parse is not None
@@ -552,7 +616,9 @@ class _Scan:
     """Which options a command line gives, found by a parse that converts nothing and acts on nothing."""
 
     def __init__(self) -> None:
-        self.given: Dict[argparse.Action, List[str]] = {}
+        self.given: Dict[argparse.Action, List[str]] = {}           # the last time
+        self.calls: Dict[argparse.Action, List[List[str]]] = {}     # each time; of a subcommand its name alone
+        self.wrong = False                              # whether argparse refuses the line, or leaves words over
         self.own: Dict[str, str] = {}                   # exman's options that take a value
 
 
@@ -566,16 +632,21 @@ class _Scanner:
     _scan: _Scan
 
     def _get_values(self, action: argparse.Action, arg_strings: List[str]) -> Any:
+        argparse.ArgumentParser._get_values(self, action, arg_strings)  # type: ignore[arg-type]    # takes the `--` out
         if isinstance(action, _OwnAction):
             self._scan.own[action.dest] = arg_strings[0] if arg_strings else ""
         elif action.nargs != argparse.SUPPRESS and (action.option_strings or arg_strings):
             self._scan.given[action] = [*arg_strings]
+            self._scan.calls.setdefault(action, []).append(arg_strings[:1] if action.nargs == argparse.PARSER else [*arg_strings])
         if action.nargs == argparse.PARSER and isinstance(action.choices, dict) and arg_strings[0] in action.choices:
             _scan_into(self._scan, action.choices[arg_strings[0]], "parse_known_args", arg_strings[1:])
         return argparse.SUPPRESS                        # so argparse takes no action
 
     def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
         return arg_string
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        pass
 
     def _print_message(self, message: str, file: Any = None) -> None:
         pass
@@ -598,9 +669,10 @@ def _scan_into(scan: _Scan, parser: argparse.ArgumentParser, method: str, argv: 
     view = copy.copy(parser)
     view.__class__ = type("Scanner", (_Scanner, type(parser)), {"_scan": scan})
     try:
-        getattr(argparse.ArgumentParser, method)(view, [*argv], argparse.Namespace())
+        _, left = getattr(argparse.ArgumentParser, method)(view, [*argv], argparse.Namespace())
+        scan.wrong |= bool(left)
     except (_ScanOver, ArgumentError):
-        pass
+        scan.wrong = True
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -614,7 +686,7 @@ recorded it (or somebody wrote it by hand), and whether --config named it (or de
 # What exman wrote beside the parameters: the first three in every file, the others with git, or up to 0.1.9.
 _OWN_KEYS = ("root", "time", "id")
 _GIT_KEYS = ("commit", "dirty")
-_OLD_KEYS = ("config", "tmp", "name", "git_dirty")
+_OLD_KEYS = ("config", "config_file", "tmp", "name", "git_dirty")
 
 _UNDECODABLE = "undecodable bytes"                      # {undecodable bytes: "caf\xE9"}: text that no yaml can hold
 
@@ -633,6 +705,8 @@ def _load_config(path: str, explicit: bool = False) -> _File:
     own = [_values_of(values.get(key)) for key in _OWN_KEYS]
     recorded = (type(own[0]) is str and own[0].partition("/")[0] in ("runs", "tmp", "fails")
                 and type(own[1]) is str and type(own[2]) is int)
+    if recorded:
+        values = _parse_yaml(text, _in_record(_Plain))[0]
     return _File(path, values, lines, recorded, explicit)
 
 
@@ -680,67 +754,81 @@ class _Replay:
         self.files = {id(parser): files}                # of each parser that the command line or a file chose
         self.views: List[argparse.ArgumentParser] = []
         self.direct: Dict[argparse.Action, Any] = {}    # values that no option string makes
+        self.wordless = False                           # whether no words of a command line make all of them
         self.restored: Dict[str, Any] = {}              # plain values of a recorded run, by dest
         self.unknown: Dict[str, Any] = {}               # keys of a recorded run that no option knows
         for file in files:
             self._check_keys(parser, file)
 
     def start(self, parser: ExParser, namespace: Any) -> Tuple[ExParser, Any]:
+        """A view of the parser without what its files give, and the namespace with that filled in."""
         files = self.files.get(id(parser))
         if files is None or any(parser is view for view in self.views):
             return parser, namespace
-        by_dest = _by_dest(parser)
-        rivals = _rivals(parser)
+        by_dest, rivals = _by_dest(parser), _rivals(parser)
+        _fill_defaults(parser, namespace)
         taken = {action for action in parser._actions if action in self.given}
+        settled: Dict[str, bool] = {}                   # dest -> whether its value is another than the default
         replayed: List[argparse.Action] = []
-        changed: List[argparse.Action] = []             # replayed with another value than the default
         for file in files:
-            keys = _keys_of(parser, file)
-            for key, dest in keys.items():
-                actions = by_dest.get(dest)
-                if actions is None:
-                    setattr(namespace, dest, _values_of(file.values[key]))       # of set_defaults, without an option
-                elif not (taken.intersection(actions) or any(taken.intersection(rivals.get(a, ())) for a in actions)
-                          or dest in (a.dest for a in replayed) or (file.explicit and getattr(actions[0], "volatile", False))):
-                    if self._restore(parser, namespace, file, key, actions):
-                        self._check_rivals(file, key, actions, changed, rivals)
-                        changed += actions
+            for key, dest in _keys_of(parser, file).items():
+                actions = by_dest.get(dest, [])
+                if (dest in settled or any(action in taken or not taken.isdisjoint(rivals.get(action, ())) for action in actions)
+                        or (file.explicit and any(getattr(action, "volatile", False) for action in actions))
+                        or (actions and actions[0].nargs == argparse.PARSER)):
+                    continue
+                settled[dest] = False
+                if not actions:                         # of set_defaults, without an option
+                    setattr(namespace, dest, _values_of(file.values[key]))
+                    self.wordless |= not _same(getattr(namespace, dest), parser._defaults[dest])
+                elif not (file.recorded and self._is_left_alone(parser, actions, file.values[key])):
+                    settled[dest] = self._restore(parser, namespace, file, key, actions)
                     replayed += actions
-            taken.update(changed)
-        view = _view(parser, replayed, changed)
+                    if settled[dest] and not file.recorded:
+                        _check_rivals(file, key, actions[0], [a for a in rivals.get(actions[0], ()) if settled.get(a.dest)])
+            taken.update(action for dest, changed in settled.items() if changed for action in by_dest.get(dest, ()))
+        view = _view(parser, replayed, settled)
         self.views.append(view)
         self._choose(parser, view, namespace, files)
         return view, namespace
 
+    def _is_left_alone(self, parser: ExParser, actions: List[argparse.Action], raw: Any) -> bool:
+        """Whether a recorded value is the default that argparse sets by itself."""
+        action, default = actions[0], _default(parser, actions)
+        same = _same(_values_of(raw), _held_default(parser, action, default))
+        if not same and type(default) is str and action.nargs != 0 and not isinstance(action.type, argparse.FileType):
+            same = _same(_values_of(raw), _held_default(parser, action, _silent(parser, action, default)))
+        if same and (type(default) is not str or action.type in (None, str)):
+            self.restored[action.dest] = _values_of(raw)
+        return same and not any(map(_is_missed, actions))
+
     def _restore(self, parser: ExParser, namespace: Any, file: _File, key: str, actions: List[argparse.Action]) -> bool:
         """Put the file's value of one dest into the namespace; return whether it is another than the default."""
         raw, dest = file.values[key], actions[0].dest
-        value, default = _values_of(raw), actions[0].default
-        if actions[0].nargs == argparse.PARSER:
-            return False                                # a subcommand: _choose
-        if type(default) is str and type(raw) in (str, _Plain) and str(raw) == default and actions[0].nargs != 0:
-            setattr(namespace, dest, parser._get_value(actions[0], default))    # as argparse converts a default
-            return False
-        if value is None or (not isinstance(value, str) and _same(value, default)):
-            setattr(namespace, dest, default if value is not None else None)
-            self.direct[actions[0]] = value
-            return value is not None and not _same(value, default)
+        value, default = _values_of(raw), _default(parser, actions)
         try:
-            calls = _calls(parser, actions, raw, by_name=key != dest and not file.recorded)
+            start = _appended_to(parser, actions[0]) if file.recorded and type(raw) is list else []
+            starts = bool(start) and _same(value[:len(start)], start)       # an appended list starts with the default
+            rest = raw[len(start):] if starts else raw
+            calls = None if value is None else _calls(parser, actions, rest, by_name=key != dest and not file.recorded)
             if calls is None:
-                setattr(namespace, dest, _flag_value(actions, value))
+                setattr(namespace, dest, value if value is None or file.recorded else _flag_value(actions, value))
                 self.direct[actions[0]] = getattr(namespace, dest)
-            else:
-                start = None if isinstance(actions[0], argparse._AppendAction) else default
-                if start is not argparse.SUPPRESS:
-                    setattr(namespace, dest, start)
-                for action, strings in calls:
-                    values = parser._get_values(action, _Strings(strings))
-                    action(parser, namespace, values, action.option_strings[0] if action.option_strings else None)
+            elif isinstance(actions[0], argparse._AppendAction) and not starts:
+                setattr(namespace, dest, [])
+                self.wordless |= bool(default) and default is not argparse.SUPPRESS
+            elif default is not argparse.SUPPRESS:
+                setattr(namespace, dest, default)
+            for action, strings in calls or ():
+                values = parser._get_values(action, _Strings(strings))
+                values = [*values] if type(values) is _Strings else values
+                action(parser, namespace, values, action.option_strings[0] if action.option_strings else None)
         except (ArgumentError, argparse.ArgumentTypeError, ValueError) as error:
             raise ValueError(f"{file.path}, line {file.lines[key]}: {error}") from None
-        if file.recorded and not _textual(value) and not _same(getattr(namespace, dest, None), value):
+        plain = file.recorded and _is_known(actions[0]) and not starts and not _textual(value)
+        if plain and not _same(getattr(namespace, dest, None), value):
             setattr(namespace, dest, value)             # a default that its own type does not read back
+            self.wordless = True
         if file.recorded and _same(getattr(namespace, dest, None), value):
             self.restored[dest] = value
         return not _same(getattr(namespace, dest, None), default)
@@ -750,7 +838,8 @@ class _Replay:
         for action in parser._actions:
             if action.nargs != argparse.PARSER or not isinstance(action.choices, dict):
                 continue
-            named = [(file, str(file.values[key])) for file in files for key, dest in _keys_of(parser, file).items() if dest == action.dest]
+            named = [(file, str(file.values[key])) for file in files for key, dest in _keys_of(parser, file).items()
+                     if dest == action.dest and _values_of(file.values[key]) is not None]
             chosen = self.given[action][0] if action in self.given else named[0][1] if named else None
             subparser = action.choices.get(chosen)
             if subparser is None:
@@ -766,12 +855,6 @@ class _Replay:
                 assert parse is not None and chosen is not None
                 parse.typed[action] = [[chosen]]
                 action(view, namespace, [chosen], None)
-
-    def _check_rivals(self, file: _File, key: str, actions: List[argparse.Action], changed: List[argparse.Action],
-                      rivals: Dict[argparse.Action, List[argparse.Action]]) -> None:
-        for rival in changed:
-            if rival in rivals.get(actions[0], ()):
-                raise ValueError(f"{file.path}, line {file.lines[key]}: {key!r} is not allowed with {rival.dest!r}")
 
     def _check_keys(self, parser: ExParser, file: _File) -> None:
         """A key that no option knows: an error where somebody wrote it, remembered where exman recorded it."""
@@ -801,6 +884,11 @@ class _Replay:
                 setattr(namespace, dest, value)
 
 
+def _check_rivals(file: _File, key: str, action: argparse.Action, rivals: List[argparse.Action]) -> None:
+    if rivals:
+        raise ValueError(f"{file.path}, line {file.lines[key]}: {key!r} is not allowed with {rivals[0].dest!r}")
+
+
 class _Strings(list):  # type: ignore[type-arg]
     """Strings that argparse has already freed of their '--': a further one is a value."""
 
@@ -813,29 +901,54 @@ def _calls(parser: ExParser, actions: List[argparse.Action], raw: Any, by_name: 
     action = _primary(actions)
     flags = {option: each for each in actions if each.nargs in (0, argparse.OPTIONAL) for option in each.option_strings}
     items = raw if type(raw) is list else [raw]
-    if all(isinstance(item, str) and str(item) in flags for item in items) and items:
-        return [(flags[str(item)], []) for item in items]               # a const that is not plain stands by its option
     if action.nargs == 0:
+        if items and all(isinstance(item, str) and str(item) in flags for item in items):
+            return [(flags[str(item)], []) for item in items]           # a const that is not plain stands by its option
         if by_name and not isinstance(action, argparse._CountAction):   # `no-cuda: true`, the option and not the dest
             return [(action, [])] if _bool(_text(raw)) else []
         return None
-    texts = [_text(item) for item in items]
-    repeats = isinstance(action, argparse._AppendAction) and not isinstance(action, argparse._ExtendAction) or not _is_known(action)
-    if type(raw) is not list:
-        strings = [[_text(raw)]]
-    elif _takes_many(action):
-        nested = repeats and items and all(type(item) is list for item in items)
-        strings = [[_text(text) for text in item] for item in items] if nested else [texts]
-    elif repeats:
-        strings = [[text] for text in texts]
-    else:
-        strings = [[_text(raw)]]                        # one string for a list: of json.loads and its like, or an error
-        if not _same(_silent(parser, action, strings[0][0]), _values_of(raw)):
-            raise ArgumentError(action, "expected one argument, not a list")
+    strings = _call_strings(parser, action, raw)
     for each in strings:
-        if parser._match_argument(action, "A" * len(each)) != len(each):
-            raise ArgumentError(action, f"expected {action.nargs} arguments, not {len(each)}")
-    return [(action, each) for each in strings]
+        if len(each) != 1 or each[0] not in flags:
+            if parser._match_argument(action, "A" * len(each)) != len(each):
+                raise ArgumentError(action, f"expected {action.nargs} arguments, not {len(each)}")
+    return [(flags[each[0]], []) if len(each) == 1 and each[0] in flags else (action, each) for each in strings]
+
+
+def _call_strings(parser: ExParser, action: argparse.Action, raw: Any) -> List[List[str]]:
+    """The strings of each call of an option that takes some: `_as_typed` the other way round."""
+    if type(raw) is not list:
+        return [[_option_text(action, raw)]]
+    texts = [_option_text(action, item) for item in raw]
+    if isinstance(action, argparse._ExtendAction):
+        return _chunks(action, texts)
+    repeats = isinstance(action, argparse._AppendAction) or not _is_known(action)
+    if _takes_many(action):
+        nested = repeats and raw and all(type(item) is list for item in raw)
+        return [[_option_text(action, text) for text in item] for item in raw] if nested else [texts] if raw or not repeats else []
+    if repeats:
+        return [[text] for text in texts]
+    text = _option_text(action, raw)                    # one string for a list: of json.loads and its like, or an error
+    if not _same(_silent(parser, action, text), _values_of(raw)):
+        raise ArgumentError(action, "expected one argument, not a list")
+    return [[text]]
+
+
+def _chunks(action: argparse.Action, texts: List[str]) -> List[List[str]]:
+    """The strings of a list that an extending option makes, in as many calls as it needs."""
+    if action.nargs == argparse.ZERO_OR_MORE:
+        return [texts]
+    size = action.nargs if type(action.nargs) is int else len(texts) if _takes_many(action) else 1
+    return [texts[start:start + size] for start in range(0, len(texts), size or 1)]
+
+
+def _option_text(action: argparse.Action, value: Any) -> str:
+    """The string that an option's type gets for one value of a file; yaml's .inf and .nan as float() reads them."""
+    text = _text(value)
+    if text[-4:].lower() in (".inf", ".nan") and action.type not in (None, str):
+        number = _values_of(value)
+        return repr(number) if type(number) is float else text
+    return text
 
 
 def _flag_value(actions: List[argparse.Action], value: Any) -> Any:
@@ -873,7 +986,29 @@ def _by_dest(parser: argparse.ArgumentParser) -> Dict[str, List[argparse.Action]
     for action in parser._actions:
         if action.dest != argparse.SUPPRESS:
             found.setdefault(action.dest, []).append(action)
-    return {dest: [_primary(actions), *(a for a in actions if a is not _primary(actions))] for dest, actions in found.items()}
+    for actions in found.values():
+        if len(actions) > 1:
+            actions.insert(0, actions.pop(actions.index(_primary(actions))))
+    return found
+
+
+def _default(parser: argparse.ArgumentParser, actions: List[argparse.Action]) -> Any:
+    """The default of a dest: that of the first action that was added with one."""
+    return next((a.default for a in parser._actions if a in actions and a.default is not argparse.SUPPRESS), argparse.SUPPRESS)
+
+
+def _fill_defaults(parser: argparse.ArgumentParser, namespace: Any) -> None:
+    """What argparse does first, so that the parameters keep their order."""
+    for action in parser._actions:
+        # parse_intermixed_args takes an empty list of a positional for one that it has found.
+        if action.option_strings or type(action.default) is not list:
+            if argparse.SUPPRESS not in (action.dest, action.default) and not hasattr(namespace, action.dest):
+                setattr(namespace, action.dest, action.default)
+
+
+def _is_missed(action: argparse.Action) -> bool:
+    """Whether argparse refuses a command line without it."""
+    return action.required and (bool(action.option_strings) or action.nargs not in (argparse.ZERO_OR_MORE, argparse.REMAINDER))
 
 
 def _primary(actions: List[argparse.Action]) -> argparse.Action:
@@ -914,12 +1049,17 @@ def _rivals(parser: argparse.ArgumentParser) -> Dict[argparse.Action, List[argpa
     return found
 
 
-def _view(parser: ExParser, replayed: List[argparse.Action], changed: List[argparse.Action]) -> ExParser:
+def _view(parser: ExParser, replayed: List[argparse.Action], settled: Dict[str, bool]) -> ExParser:
     """A copy of the parser without these actions, and without the groups that they satisfy."""
     view = copy.copy(parser)
-    view._actions = [action for action in parser._actions if action not in replayed or action.nargs == argparse.PARSER]
-    view._mutually_exclusive_groups = [group for group in parser._mutually_exclusive_groups
-                                       if not any(action in changed for action in group._group_actions)]
+    view._actions = [action for action in parser._actions if action not in replayed]
+    view._mutually_exclusive_groups = []
+    for group in parser._mutually_exclusive_groups:
+        named = [settled[action.dest] for action in group._group_actions if action.dest in settled]
+        if not any(named):
+            group = copy.copy(group)
+            group.required = group.required and not named
+            view._mutually_exclusive_groups.append(group)
     return view
 
 
@@ -948,7 +1088,9 @@ _Record = collections.namedtuple("_Record", "body identity name tmp marks diff n
 _Record.__doc__ = """What a run writes: the text of its parameters (without root, time and id), the part of it that ranks of one
 job share, --name, --tmp, the keys of its automarks, its changes.diff (bytes or None), what to say on stderr."""
 
-_GitState = collections.namedtuple("_GitState", "folder commit dirty diff")
+_GitState = collections.namedtuple("_GitState", "folder commit dirty diff problem")
+_GitState.__doc__ = """A repository as git tells it: where it was asked, the commit (None: no commit, or not known), whether tracked
+files differ from it (None: not known), these changes as bytes, and in one line why something is not known (or None)."""
 
 _MISSING: Any = object()
 
@@ -956,35 +1098,48 @@ _MISSING: Any = object()
 def _record(parser: ExParser, parse: _Parse, namespace: Any, state: Optional[_GitState]) -> _Record:
     """Make the record of a parse; ValueError names what cannot be written."""
     values = dict(getattr(namespace, "__dict__", {}))
-    params: Dict[str, Any] = {}
+    lines: Dict[str, str] = {}                          # dest -> its line of the file
     comments, notes, aside = [], [], {"local_rank"}     # the launcher's --local-rank differs between the ranks of one job
+    git = state is not None
     for owner, dest, actions in _dests(parser, parse):
-        value = values.pop(dest, getattr(namespace, dest, _MISSING)) if dest != argparse.SUPPRESS else _MISSING
         if dest == argparse.SUPPRESS:
             notes.append(f"the subcommand {parse.typed[actions[0]][-1][0]!r} is not recorded: give add_subparsers() a dest")
-        if value is _MISSING or dest in params:
+            continue
+        value = values.pop(dest, _MISSING)
+        if value is _MISSING:
+            value = getattr(namespace, dest, _MISSING)  # of a namespace= object with properties or slots
+        if value is _MISSING or dest in lines:
             continue
         held = _held(owner, actions, value, parse.typed)
         if held is not _MISSING:
-            params[dest] = held
+            lines[dest] = _line(_column(dest, git), held)
         else:
             comments.append(_comment(f"{dest}: {value!r:.200}"))
             if any(action in parse.typed for action in actions) or value is not actions[0].default:
                 notes.append(f"{'/'.join(actions[0].option_strings) or dest} cannot be restored by --config: {value!r:.99}")
-        if any(getattr(action, "volatile", False) for action in actions):
+        if any([getattr(action, "volatile", False) for action in actions]):
             aside.add(dest)
     for dest, value in values.items():                  # of set_defaults, setters, or the caller's own namespace
-        if _storable(value) is not _MISSING:
-            params.setdefault(dest, _storable(value))
-    own = {"commit": state.commit, "dirty": state.dirty} if state else {}
-    keyed = {_column(dest, bool(own)): value for dest, value in params.items()}
-    text = dump_yaml({**keyed, **own}) if keyed or own else ""
-    identity = {dest: value for dest, value in params.items() if dest not in aside}
+        held = _storable(value)
+        if held is not _MISSING and dest not in lines:
+            lines[dest] = _line(_column(dest, git), held)
+    if state and state.problem:
+        notes.append(f"{'changes.diff' if state.commit else 'the commit'} is not recorded: {state.problem}")
+    own = [_line("commit", state.commit), _line("dirty", state.dirty)] if state else []
     tmp, name = bool(parse.own.get("tmp")), parse.own.get("name")
-    argv = [_storable(word) for word in _command(parser, parse, namespace)]
-    body = "".join([text, *comments, f"{_ARGV}{_flow(argv)}\n" if _MISSING not in argv else ""])
-    return _Record(body, _flow([identity, tmp, name or "", _script_folder(), *_script()[-1:]]), name, tmp,
-                   _automarks(parser, namespace), state.diff if state else None, notes)
+    argv = _storable(_command(parser, parse, namespace))
+    told = [f"{_ARGV}{_flow(argv)}\n"] if type(argv) is list else []
+    identity = [line for dest, line in lines.items() if dest not in aside]
+    return _Record("".join([*lines.values(), *own, *comments, *told]),
+                   "".join([*identity, repr((tmp, name or "", _script_path() or os.getcwd()))]),
+                   name, tmp, _automarks(parser, namespace), state.diff if state else None, notes)
+
+
+def _line(key: str, value: Any) -> str:
+    try:
+        return f"{_key_text(key)}: {_flow(value)}\n"
+    except YAMLError as error:
+        raise YAMLError(f"parameter {key!r:.99}: {error}") from None
 
 
 _ARGV = "# argv: "                                      # the line of params.yaml that `exman cmd` reads
@@ -1034,32 +1189,84 @@ def _held(parser: argparse.ArgumentParser, actions: List[argparse.Action], value
     if value is None or action.nargs == argparse.PARSER:
         return _storable(value)
     given = [each for each in actions if each in typed]
-    calls = typed.get(action, []) if given in ([], [action]) else []
     if action.nargs == 0:
-        return _storable(value) if _storable(value) is not _MISSING else _flags(given, value)
-    shape = _as_typed(action, [[None] * len(call) for call in calls]) if calls else None
-    texts = _as_typed(action, calls) if calls else None
-    if _matches(value, shape) if calls else not given or type(value) is not list:
+        held = _storable(value)
+        return held if held is not _MISSING else _flags(given, value)
+    if not given:
+        return _held_default(parser, action, value)
+    if given != [action]:                               # of several, and in an order that nobody kept
+        held = _held_item(parser, action, value, None) if type(value) is not list else _MISSING
+        return held if held is not _MISSING else _flags(given, value)
+    texts = _as_typed(action, typed[action])
+    start = _appended_to(parser, action)
+    if not start:
+        return _held_typed(parser, action, value, texts)
+    size = len(start)
+    if type(value) is list and len(value) == size + len(texts) and _equal(value[:size], action.default):
+        held = _held_typed(parser, action, value[size:], texts)
+        return _MISSING if held is _MISSING or _MISSING in start else start + held
+    return _MISSING if _textual(value) else _storable(value)
+
+
+def _appended_to(parser: argparse.ArgumentParser, action: argparse.Action) -> List[Any]:
+    """What the file holds for the default that an option appends to; it is compared, not parsed."""
+    if not isinstance(action, argparse._AppendAction) or type(action.default) is not list:
+        return []
+    items = [_storable(item) for item in action.default]
+    return [held if held is not _MISSING else _text_of(parser, action, item) for held, item in zip(items, action.default)]
+
+
+def _held_typed(parser: argparse.ArgumentParser, action: argparse.Action, value: Any, texts: Any) -> Any:
+    """What the file holds for a value made of these strings."""
+    if _matches(value, texts):
         held = _storable(_each(value, texts, lambda item, text: _held_item(parser, action, item, text)))
         if held is not _MISSING:
+            texts = held
+    if not _is_known(action) and type(texts) is type(action.default) and texts == action.default:
+        return _storable([texts])                       # the default itself does not go through the script's action
+    if type(texts) is list and texts == action.default and not _same(texts, value):
+        return _MISSING                                 # nor does a list go through the type
+    return _storable(texts)
+
+
+def _held_default(parser: argparse.ArgumentParser, action: argparse.Action, value: Any) -> Any:
+    """What the file holds for a value that nobody typed."""
+    text, kind = action.default, action.type
+    if type(text) is str and value is not text and kind not in (None, str):     # argparse has converted it
+        held = _held_item(parser, action, value, text)
+        if held is not _MISSING:
             return held
-    if calls and isinstance(action, argparse._AppendAction) and action.default:
-        return _MISSING if texts is None else _storable(_with_default(parser, action, value, texts))
-    if calls and [] not in calls:
-        return _storable(texts)
-    if not calls and not given and _storable(value) is not _MISSING:
-        return _storable(value)                         # a plain default that its type does not read: set, not parsed
-    return _flags(given, value)
+        if isinstance(kind, argparse.FileType) or type(_silent(parser, action, text)) is type(value):
+            return _storable(text)
+    held = _storable(value)
+    return held if held is not _MISSING else _held_items(parser, action, value) if type(value) is list else _text_of(parser, action, value)
 
 
-def _as_typed(action: argparse.Action, calls: List[List[Any]]) -> Any:
-    """The shape in which a file holds the strings of an option's calls: as many lists as its value has."""
+def _held_items(parser: argparse.ArgumentParser, action: argparse.Action, value: List[Any]) -> Any:
+    """What the file holds for a list that nobody typed: each item as the option reads it."""
+    nested = _takes_many(action) and isinstance(action, argparse._AppendAction) and not isinstance(action, argparse._ExtendAction)
+    items = [_held_items(parser, action, item) if nested and type(item) is list else _held_item(parser, action, item, None) for item in value]
+    return _MISSING if any(item is _MISSING for item in items) else items
+
+
+def _text_of(parser: argparse.ArgumentParser, action: argparse.Action, value: Any) -> Any:
+    """A text that the option's type makes a default of that is not plain: Path("data"), Color.RED, torch.nn.ReLU."""
+    if action.type is None or isinstance(action.type, argparse.FileType):
+        return _MISSING
+    for name in (str(value), getattr(value, "value", None), getattr(value, "name", None), getattr(value, "__name__", None)):
+        if type(name) is str and _equal(_silent(parser, action, name), value):
+            return _storable(name)
+    return _MISSING
+
+
+def _as_typed(action: argparse.Action, calls: List[List[str]]) -> Any:
+    """The strings of an option's calls, in as many lists as its value has; for a call without any, the option."""
     if isinstance(action, argparse._ExtendAction):
         return [string for call in calls for string in call]
-    items = [call if _takes_many(action) else (call[0] if call else None) for call in calls]
+    items = [call if _takes_many(action) else call[0] if call else action.option_strings[0] for call in calls]
     if isinstance(action, argparse._AppendAction):
         return items
-    return items[-1] if _is_known(action) or len(items) == 1 else items
+    return items[-1] if _is_known(action) or (len(items) == 1 and items[0] != []) else items
 
 
 def _matches(value: Any, shape: Any) -> bool:
@@ -1079,17 +1286,10 @@ def _each(value: Any, texts: Any, hold: Callable[[Any, Optional[str]], Any]) -> 
 
 def _held_item(parser: argparse.ArgumentParser, action: argparse.Action, item: Any, typed: Optional[str]) -> Any:
     """What the file holds for one item: itself if plain and the option makes it of its text, or a text that it does."""
-    if _storable(item) is not _MISSING:
-        if typed is None and type(item) is list and _takes_many(action):
-            parts = [_held_item(parser, action, part, None) for part in item]
-            return _MISSING if any(part is _MISSING for part in parts) else parts
-        return item if _reads_back(parser, action, item, typed) else _MISSING
-    if typed is not None or action.type is None or isinstance(action.type, argparse.FileType):
-        return _MISSING
-    for name in (str(item), getattr(item, "value", None), getattr(item, "name", None), getattr(item, "__name__", None)):
-        if type(name) is str and _equal(_silent(parser, action, name), item):
-            return name                                 # a default such as Path("data"), Color.RED, torch.nn.ReLU
-    return _MISSING
+    held = _storable(item)
+    if held is not _MISSING:
+        return held if _reads_back(parser, action, item, typed) else _MISSING
+    return _text_of(parser, action, item) if typed is None else _MISSING
 
 
 def _equal(one: Any, other: Any) -> bool:
@@ -1101,23 +1301,15 @@ def _equal(one: Any, other: Any) -> bool:
 
 def _reads_back(parser: argparse.ArgumentParser, action: argparse.Action, item: Any, typed: Optional[str]) -> bool:
     """Whether the option makes the plain item of its text in the file; asks the type only where nothing else tells."""
-    text = _text(item)
-    if item is None or text == typed:
-        return True
-    kind = action.type
+    kind, known = action.type, _is_known(action)
     if kind is None or kind is str:
-        return type(item) is str and (typed is None or _is_known(action))
-    if kind in (int, float, bool) and type(item) is kind:
-        return _is_known(action) or typed is None or _same(_silent(parser, action, typed), item)
-    return _is_known(action) and not isinstance(kind, argparse.FileType) and _same(_silent(parser, action, text), item)
-
-
-def _with_default(parser: argparse.ArgumentParser, action: argparse.Action, value: Any, texts: List[Any]) -> Any:
-    """The texts of an appended list that starts with a default which is not plain."""
-    if type(value) is not list or len(value) < len(texts):
-        return _MISSING
-    before = [_held_item(parser, action, item, None) for item in value[:len(value) - len(texts)]]
-    return _MISSING if any(item is _MISSING for item in before) else before + texts
+        return type(item) is str and (known or typed in (None, item))
+    if kind in (int, float, bool) and type(item) is kind and known:
+        return True
+    if isinstance(kind, argparse.FileType) or (not known and type(item) in (list, dict)):
+        return False
+    text = _option_text(action, item)
+    return text == typed or _same(_silent(parser, action, text if known or typed is None else typed), item) and known
 
 
 def _flags(given: List[argparse.Action], value: Any) -> Any:
@@ -1134,10 +1326,13 @@ def _storable(value: Any) -> Any:
     """The value as yaml can hold it, undecodable text in a mapping of its own; _MISSING where it cannot."""
     if type(value) is list:
         items = [_storable(item) for item in value]
-        return _MISSING if any(item is _MISSING for item in items) else items
+        return _MISSING if any([item is _MISSING for item in items]) else items
     try:
-        if type(value) is not str or not value.isprintable():
-            value.encode() if type(value) is str else _flow(value)
+        if type(value) is str:
+            if not value.isprintable():
+                value.encode()
+        elif type(value) not in (bool, float, type(None)):
+            _flow(value)
         return value
     except UnicodeEncodeError:
         try:
@@ -1148,52 +1343,96 @@ def _storable(value: Any) -> Any:
         return _MISSING
 
 
-def _command(parser: ExParser, parse: _Parse, namespace: Any) -> List[str]:
-    """The words that make an equal run without its yaml: those typed, or with files those of every option."""
-    if parse.replay is None and not any(word[:1] in (parser.fromfile_prefix_chars or "") for word in parse.argv if word):
+def _command(parser: ExParser, parse: _Parse, namespace: Any) -> Optional[List[str]]:
+    """The words that make an equal run without its yaml: those typed, or with files those of every option; None: no words do."""
+    files = tuple(parser.fromfile_prefix_chars or ())
+    if parse.replay is None and not (files and any(word.startswith(files) for word in parse.argv)):
         return [*_script(), *parse.argv]
-    own = [f"--exman-name={parse.own['name']}"] if parse.own.get("name") else []
-    own += ["--exman-tmp"] if parse.own.get("tmp") else []
+    if parse.left or (parse.replay is not None and parse.replay.wordless):
+        return None
     long = "--" if "-" in parser.prefix_chars else parser.prefix_chars[0] * 2
-    return [*_script(), *(long + word[2:] for word in own), *_words(parser, parse)]
+    own = [f"{long}exman-{key.replace('_', '-')}{'' if value is True else f'={value}'}" for key, value in parse.own.items() if key != "config"]
+    wanted: Dict[argparse.Action, List[List[str]]] = {}
+    for words in _layouts(parser, parse, namespace, wanted):
+        scan = _scan(parser, parse.method, [*own, *words])
+        if not scan.wrong and scan.calls == wanted:     # else a word would go to another option, or positional
+            return [*_script(), *own, *words]
+    return None
 
 
-def _words(parser: argparse.ArgumentParser, parse: _Parse) -> List[str]:
-    """The words of one parser's options, then of its positionals, then of the subcommand."""
-    greedy: List[str] = []                              # options that would take the words behind them too
+def _layouts(parser: argparse.ArgumentParser, parse: _Parse, namespace: Any, wanted: Dict[argparse.Action, List[List[str]]]) -> Iterator[List[str]]:
+    """Command lines of one parser and those below it that may make its values; `wanted` gets what each is to give."""
+    several: List[str] = []                             # options with several strings, which may take the words behind them too
     single: List[str] = []
     positional: List[str] = []
-    below: List[str] = []
-    direct = parse.replay.direct if parse.replay else {}
+    below: Iterable[List[str]] = [[]]
     for action in parser._actions:
-        for call in parse.typed.get(action, []):
-            if action.nargs == argparse.PARSER:
-                subparser = _chosen(action, parse)
-                below = [call[0], *(_words(subparser, parse) if subparser is not None else call[1:])]
-            elif not action.option_strings:
+        if action.nargs == argparse.PARSER:
+            subparser = _chosen(action, parse)
+            if subparser is not None:
+                name = parse.typed[action][-1][:1]
+                wanted[action] = [name]
+                below = [[*name, *words] for words in _layouts(subparser, parse, namespace, wanted)]
+            continue
+        calls = _calls_for_words(parser, parse, action, namespace)
+        if calls is None:
+            return
+        for by, option, call in calls:
+            wanted.setdefault(by, []).append(call)
+            if not by.option_strings:
                 positional += call
-            elif len(call) == 1 and action.option_strings[-1][1:2] in parser.prefix_chars:
-                single.append(f"{action.option_strings[-1]}={call[0]}")
+            elif any(len(each) > 1 for _, _, each in calls):
+                several += [option, *call]
             else:
-                (greedy if call else single).extend([action.option_strings[-1], *call])
-        if action in direct:
-            single += _flag_words(action, direct[action], parser)
-    guard = bool(positional) and (bool(greedy) and not single or any(word[:1] in parser.prefix_chars for word in positional if word))
-    return [*greedy, *single, *(["--"] if guard else []), *positional, *below]
+                single += [f"{option}={call[0]}"] if call else [option]
+    for words in below:
+        yield [*several, *single, *positional, *words]
+        yield [*several, *single, "--", *positional, *words]
+        yield [*single, *positional, *several, *words]
 
 
-def _flag_words(action: argparse.Action, value: Any, parser: argparse.ArgumentParser) -> List[str]:
-    """The words that set a dest whose options take no argument to a value that a file gave."""
-    if isinstance(action, argparse._CountAction) and type(value) is int:
-        return [action.option_strings[0]] * (value - (action.default or 0))
-    if _same(value, action.default):
+def _calls_for_words(parser: argparse.ArgumentParser, parse: _Parse, action: argparse.Action,
+                     namespace: Any) -> Optional[List[Tuple[argparse.Action, str, List[str]]]]:
+    """Each time that an option is to be called on the command line, as (action, name, strings); None: words do not make its value."""
+    name = action.option_strings[-1] if action.option_strings else ""
+    replay, calls = parse.replay, parse.typed.get(action, [])
+    if replay is not None and action in replay.direct:
+        return _flag_calls(parser, action, replay.direct[action])
+    if action.nargs == 0 and calls and not isinstance(action, _CONST_ACTIONS) and len(action.option_strings) > 1:
+        return _flag_calls(parser, action, getattr(namespace, action.dest, None))       # its names differ in what they do
+    return [(action, name, call) for call in calls]
+
+
+def _flag_calls(parser: argparse.ArgumentParser, action: argparse.Action, value: Any) -> Optional[List[Tuple[argparse.Action, str, List[str]]]]:
+    """The calls that set a dest to a value that no string made: of options with a const, or null."""
+    rivals, default = _by_dest(parser)[action.dest], action.default
+    if value is None and action.nargs != 0:
+        nulls = [text for text in ("none", "null", "None") if _silent(parser, action, text) is None]
+        return [] if default is None else [(action, action.option_strings[-1], [nulls[0]])] if nulls and action.option_strings else None
+    if isinstance(action, argparse._CountAction):
+        times = value - (default if type(default) is int else 0) if type(value) is int else -1
+        return [(action, action.option_strings[-1], [])] * times if times >= 0 else None
+    if _same(value, default):
         return []
-    for each in _by_dest(parser)[action.dest]:
-        for option in each.option_strings if each.nargs == 0 else ():
-            negated = each.const is None and option.startswith("--no-")         # of a BooleanOptionalAction
-            if _same(each.const, value) or (each.const is None and type(value) is bool and negated is not value):
-                return [option]
-    return []
+    items = [value]
+    if isinstance(action, argparse._AppendConstAction) and type(value) is list:
+        size = len(default) if type(default) is list else 0
+        if not _same(value[:size], default if size else []):
+            return None
+        items = value[size:]
+    found: List[Tuple[argparse.Action, str, List[str]]] = []
+    for item in items:
+        for by, option in ((each, option) for each in rivals for option in each.option_strings if each.nargs == 0):
+            negated = option.startswith("--no-")        # of a BooleanOptionalAction
+            if _same(by.const, item) if isinstance(by, _CONST_ACTIONS) else item is not negated and type(item) is bool:
+                found.append((by, option, []))
+                break
+        else:
+            return None
+    return found
+
+
+_CONST_ACTIONS = (argparse._StoreConstAction, argparse._AppendConstAction, argparse._CountAction)
 
 
 def _script() -> List[str]:
@@ -1215,33 +1454,58 @@ def _automarks(parser: ExParser, namespace: Any) -> List[str]:
 
 
 def _mark_part(text: str) -> str:
-    """One folder's name of a mark, whatever a parameter's value is."""
-    name = re.sub(r"[\x00-\x1f\x7f/\\:*?\"<>|\ud800-\udfff]", "-", text).strip(" ")[:99]
-    return name.replace(".", "-", 1) if not name.strip(".") or name.startswith(".") else name
+    """One folder's name of a mark, whatever a parameter's value is: `a/b` -> `a-b`, `..` -> `-.`, nothing -> `-`."""
+    encoding = sys.getfilesystemencoding()              # a name's bound is in bytes
+    name = _NOT_IN_NAMES.sub("-", text).strip().encode(encoding, "replace")[:_MAX_NAME].decode(encoding, "ignore").strip()
+    return f"-{name[1:]}" if name[:1] in ("", ".") else name
 
 
-def _git_state(where: Any) -> Optional[_GitState]:
-    """commit, dirty and the diff of a repository, by the git program; ValueError says in one line why there is none."""
-    import subprocess
+_GIT_SECONDS = 30.0                                     # for all calls together: no launch waits longer for git
+# What a user's settings would make of the diff that `git apply` does not take; settings that an old git ignores.
+_PLAIN_DIFF = ("-c", "diff.noprefix=false", "-c", "diff.mnemonicPrefix=false", "-c", "diff.context=3", "-c", "diff.relative=false",
+               "diff", "--binary", "--no-color", "--no-ext-diff", "--no-textconv", "--submodule=short", "--ignore-submodules=dirty")
+_OF_ANOTHER_REPOSITORY = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_DIFF_OPTS")     # inside a git hook
+
+
+def _git_state(where: Any) -> _GitState:
+    """The state of a repository, by the git program in one call, or two where it is dirty; what is not known is None."""
     folder = _script_folder() if where is True else os.path.abspath(os.fspath(where))
+    if os.path.isfile(folder):
+        folder = os.path.dirname(folder)                # git=__file__
+    deadline = time.monotonic() + _GIT_SECONDS
+    commit = dirty = diff = None
+    try:
+        lines = _git(folder, deadline, "status", "--porcelain=v2", "--branch", "--untracked-files=no").splitlines()
+        dirty = not all(line.startswith(b"#") for line in lines)
+        found = [line.split()[-1].decode() for line in lines if line.startswith(b"# branch.oid ")]
+        commit = found[0] if found and found[0] != "(initial)" else None
+        if dirty:                                       # no commit yet: against the empty tree
+            base = commit or _git(folder, deadline, "hash-object", "-t", "tree", "--stdin").decode().strip()
+            diff = _git(folder, deadline, *_PLAIN_DIFF, base) or None       # a submodule's own changes have no diff
+    except ValueError as error:
+        return _GitState(folder, commit, dirty, None, str(error))
+    return _GitState(folder, commit, dirty, diff, None)
 
-    def git(*words: str) -> Any:
-        try:
-            return subprocess.run(["git", "-C", folder, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
-                                  timeout=30, env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"})
-        except FileNotFoundError:
-            raise ValueError("git=: there is no git program on the PATH: install git, or leave git= out") from None
-        except subprocess.TimeoutExpired:
-            raise ValueError(f"git=: `git {words[0]}` in {folder} took longer than 30 seconds") from None
-    status = git("status", "--porcelain", "--untracked-files=no")
-    if status.returncode:
-        reason = (status.stderr.decode("utf-8", "replace").strip().splitlines() or ["git failed"])[-1]
-        raise ValueError(f"git=: {folder} is no git repository that can be read: {reason:.200}")
-    commit = git("rev-parse", "--verify", "--quiet", "HEAD").stdout.decode().strip()
-    dirty = bool(status.stdout)
-    base = commit or git("hash-object", "-t", "tree", "--stdin").stdout.decode().strip()     # no commit yet: the empty tree
-    diff = git("diff", base, "--binary", "--no-color", "--no-ext-diff", "--submodule=short").stdout if dirty else None
-    return _GitState(folder, commit or None, dirty, diff)
+
+def _git(folder: str, deadline: float, *words: str) -> bytes:
+    """What git prints; ValueError says in one line why it does not."""
+    import subprocess
+    env = {name: value for name, value in os.environ.items() if name not in _OF_ANOTHER_REPOSITORY}
+    env.update(GIT_OPTIONAL_LOCKS="0", LC_ALL="C")
+    try:
+        done = subprocess.run(["git", "-C", folder, *words], stdin=subprocess.DEVNULL, capture_output=True, env=env,
+                              timeout=max(deadline - time.monotonic(), 0.1))
+    except subprocess.TimeoutExpired:
+        raise ValueError(f"git took longer than {_GIT_SECONDS:g} seconds in {_shown(folder)}") from None
+    except FileNotFoundError:
+        raise ValueError("there is no git program on the PATH") from None
+    except OSError as error:
+        raise ValueError(f"the git program cannot be run: {error.strerror}") from None
+    if done.returncode:
+        lines = done.stderr.decode("utf-8", "replace").splitlines()
+        reason = next((line for line in lines if line.startswith("fatal: ")), (lines or ["it failed"])[-1])
+        raise ValueError(f"git in {_shown(folder)}: {reason:.200}")
+    return done.stdout
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -1257,7 +1521,7 @@ def _git_state(where: Any) -> Optional[_GitState]:
 # A run that fails goes the other way: first the links, then the move; so no link ever leads to a run half there.
 
 _STAMP = "%Y-%m-%d-%H-%M-%S"
-_RUN_NAME = re.compile(r"([0-9]+)-[0-9]{4}(?:-[0-9]{2}){5}(?:-.*)?", re.DOTALL)
+_RUN_NAME = re.compile(r"(0*[0-9]{1,15})-[0-9]{4}(?:-[0-9]{2}){5}(?:-.*)?", re.DOTALL)
 _PARTS = ("runs", "tmp", "fails")
 _MAX_YAML = 16 * 1024 * 1024                            # bytes; a config is small, /dev/zero is not
 
@@ -1275,7 +1539,8 @@ _ADVICE = {
     errno.EROFS: "choose another root=", errno.ENOTDIR: "a part of this path is a file: choose another root=",
     errno.EEXIST: "a file stands where a folder must: choose another root=", errno.EIO: "the disk or its network mount is failing",
     errno.EMFILE: "close some files, or raise `ulimit -n`", errno.ENFILE: "the machine has too many open files",
-    errno.ENAMETOOLONG: "choose a shorter root= or --name", errno.ESTALE: "the network mount is stale: mount it again",
+    errno.ENAMETOOLONG: "choose a shorter root= or --name", errno.ENOENT: "a folder of this path is gone: choose another root=",
+    errno.ESTALE: "the network mount is stale: mount it again",
 }
 
 
@@ -1290,6 +1555,15 @@ def _shown(path: Any) -> str:
     """A path as one printable line."""
     text = os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else str(path)
     return text if text.isprintable() else ascii(text)
+
+
+def _root_error(root: str, error: Exception) -> RootError:
+    """The error as one line of exman's; uncaught, it ends the script without a traceback."""
+    if getattr(sys.excepthook, "func", None) is not _quietly:
+        sys.excepthook = functools.partial(_quietly, sys.excepthook)
+    if isinstance(error, OSError):
+        return RootError(error.errno or errno.EIO, error.strerror or str(error), error.filename or root)
+    return RootError(errno.EINVAL, str(error), root)
 
 
 def _quietly(before: Any, kind: Any, error: BaseException, trace: Any) -> None:
@@ -1331,11 +1605,9 @@ def _make_run(root: str, settings: _Settings, record: _Record) -> Run:
                 step()
             except OSError:
                 pass                                    # the first error is the one to tell
-        if not isinstance(error, OSError):
+        if not isinstance(error, (OSError, ValueError)):    # ValueError: a path with NUL, or beyond the locale's letters
             raise
-        if not isinstance(sys.excepthook, functools.partial):
-            sys.excepthook = functools.partial(_quietly, sys.excepthook)
-        raise RootError(error.errno, error.strerror or str(error), error.filename or root) from None
+        raise _root_error(root, error) from None
     return Run(root, part, name, shared=shared, maker=os.getpid())
 
 
@@ -1351,9 +1623,9 @@ def _claim(root: str, shared: bool) -> int:
     names = os.listdir(ids)
     marker = f".{os.stat(ids).st_ino}"
     block = max(map(int, filter(_is_number, names)), default=0)
-    claims = map(int, filter(_is_number, _listed(os.path.join(ids, str(block)))))
+    claims = [*map(int, filter(_is_number, _listed(os.path.join(ids, str(block)))))]
     number = max(claims, default=block * 1000 - 1)
-    if marker not in names:
+    if marker not in names or not claims:               # a stale view of a new block shows it empty
         number = max(number, max((_number(name) for part in _PARTS for name in _run_names(root, part)), default=0))
     number = max(number, 0) + 1
     while not _create(os.path.join(ids, str(number // 1000), str(number)), shared):
@@ -1368,6 +1640,7 @@ def _create(path: str, shared: bool) -> bool:
     for _ in range(2):
         try:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            _share(path, shared)
             return True
         except FileNotFoundError:
             _make_folder(os.path.dirname(path), shared)
@@ -1405,29 +1678,35 @@ def _run_names(root: str, part: str) -> List[str]:
 
 def _make_folder(path: str, shared: bool) -> None:
     """Make a folder and those above it; one that is there stays as it is."""
-    try:
-        os.mkdir(path)
-    except FileExistsError:
-        if not os.path.isdir(path):
-            raise
-        return
-    except FileNotFoundError:
-        if os.path.dirname(path) == path:
-            raise
-        _make_folder(os.path.dirname(path), shared)
-        return _make_folder(path, shared)
-    _share(path, shared)
+    for again in (True, False):
+        try:
+            os.mkdir(path)
+        except FileNotFoundError:
+            if not again or os.path.dirname(path) == path:
+                raise
+            _make_folder(os.path.dirname(path), shared)
+        except OSError:                                 # not FileExistsError alone: a read-only disk may say so first
+            if not os.path.isdir(path):
+                raise
+            return
+        else:
+            return _share(path, shared)
 
 
 def _share(path: str, shared: bool) -> None:
     """Let the group write what exman made; chmod, for the umask belongs to the script and to all its threads."""
-    if shared:
-        mode = os.stat(path).st_mode
+    if not shared:
+        return
+    mode = os.stat(path).st_mode
+    try:
         os.chmod(path, stat.S_IMODE(mode) | (0o770 if stat.S_ISDIR(mode) else 0o660))
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOSYS, errno.ENOTSUP):       # FAT and some mounts have no modes
+            raise
 
 
 def _write_synced(path: str, data: bytes, shared: bool) -> None:
-    with open(path, "xb") as file:
+    with _naming(path), open(path, "xb") as file:
         file.write(data)
         file.flush()
         try:
@@ -1439,16 +1718,30 @@ def _write_synced(path: str, data: bytes, shared: bool) -> None:
 
 
 def _write_new(path: str, text: str, shared: bool) -> None:
-    with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
+    with _naming(path), open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
         file.write(text)
     _share(path, shared)
+
+
+class _naming:
+    """Errors inside name the path: a full disk shows at write, fsync or close, which know a descriptor alone."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: Optional[BaseException], trace: object) -> None:
+        if isinstance(error, OSError) and not (isinstance(error.filename, str) and os.path.isabs(error.filename)):
+            error.filename = self._path
 
 
 def _replace(path: str, data: bytes, shared: bool) -> None:
     """Write a file whole or not at all: under a hidden name first."""
     hidden = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}")
     try:
-        with open(hidden, "wb") as file:
+        with _naming(hidden), open(hidden, "wb") as file:
             file.write(data)
         _share(hidden, shared)
         os.replace(hidden, path)
@@ -1467,17 +1760,26 @@ def _link(root: str, link: str, name: str, shared: bool) -> None:
     except FileExistsError:
         pass
     except (OSError, NotImplementedError):              # which error it is differs: a copy works or tells the reason
-        with open(os.path.join(root, "runs", name, "params.yaml"), "rb") as file:
-            _replace(path, file.read(), shared)
+        source = os.path.join(root, "runs", name, "params.yaml")
+        with _naming(source), open(source, "rb") as file:
+            data = file.read()
+        _replace(path, data, shared)
 
 
-def _unlist(root: str, name: str) -> None:
-    """Take a run out of the index and of all marks."""
-    _unlink(os.path.join(root, "index", f"{name}.yaml"))
-    for folder, folders, files in os.walk(os.path.join(root, "marked")):
+def _unlist(root: str, name: str) -> List[str]:
+    """Take a run out of the index and of all marks; return its entries there."""
+    entries = [os.path.join(root, "index", f"{name}.yaml")]
+    if not os.path.islink(os.path.join(root, "marked")):
+        entries += _entries_below(root, "", name)
+    return [entry for entry in entries if _unlink(entry)]
+
+
+def _entries_below(root: str, key: str, name: str) -> Iterator[str]:
+    """The entries of a run under a mark and those below it."""
+    for folder, folders, files in os.walk(_mark_folder(root, key)):
         for entry in {name, f"{name}.yaml"}.intersection(folders + files):
             if entry != name or os.path.islink(os.path.join(folder, entry)):    # 0.1.x marked with links to folders
-                _unlink(os.path.join(folder, entry))
+                yield os.path.join(folder, entry)
 
 
 def _unlink(path: str) -> bool:
@@ -1491,17 +1793,34 @@ def _unlink(path: str) -> bool:
 def _move_to_fails(root: str, part: str, name: str, shared: bool) -> None:
     source, target = os.path.join(root, part, name), os.path.join(root, "fails", name)
     _make_folder(os.path.dirname(target), shared)
-    _unlist(root, name)
+    entries = _unlist(root, name)
     try:
-        os.rename(source, target)
+        try:
+            os.rename(source, target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            _copy_to_fails(source, target)
+    except OSError:
+        for entry in entries:
+            _link(root, os.path.relpath(entry, root), name, shared)
+        raise
+
+
+def _copy_to_fails(source: str, target: str) -> None:
+    """Move a folder to another disk: the copy, like the original, is never in sight unless whole."""
+    import shutil
+    copied, old = (os.path.join(os.path.dirname(path), f".{os.path.basename(path)}") for path in (target, source))
+    try:
+        shutil.copytree(source, copied, symlinks=True)
+        os.rename(copied, target)
     except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        import shutil
-        stage = os.path.join(root, "fails", f".{name}")
-        shutil.copytree(source, stage, symlinks=True)
-        os.rename(stage, target)
-        shutil.rmtree(source)
+        _remove_tree(copied)
+        if isinstance(error, shutil.Error):             # it holds one (from, to, reason) a file
+            raise OSError(errno.EIO, str(error.args[0][0][2]), target) from None
+        raise
+    os.rename(source, old)
+    _remove_tree(old)
 
 
 def _remove_tree(path: str) -> None:
@@ -1529,8 +1848,8 @@ def _check_mark(key: str) -> str:
     parts = [part for part in key.replace(os.sep, "/").split("/") if part]
     if key.startswith("/") or os.path.isabs(key) or not parts or any(part in (".", "..") for part in parts):
         raise ValueError(f"{shown} leaves the root: give a relative name such as best/lr")
-    if len(parts) == 1 and parts[0].isdigit():
-        raise ValueError(f"{shown} is a number: the key comes first, then the runs, as in `mark best {parts[0]}`")
+    if len(parts) == 1 and (parts[0].isdigit() or _RUN_NAME.fullmatch(parts[0])):
+        raise ValueError(f"{shown} names a run: the key comes first, then the runs, as in `mark best {parts[0]:.99}`")
     for part in parts:
         wrong = _NOT_IN_NAMES.search(part)
         if wrong or part.startswith(".") or part != part.strip() or len(part.encode()) > _MAX_NAME or len(parts) > 16:
@@ -1540,14 +1859,19 @@ def _check_mark(key: str) -> str:
 
 def _mark(root: str, key: str, name: str, shared: bool) -> None:
     """Link a run under marked/<key>/; a link planted there is not followed."""
-    folder = os.path.join(root, "marked")
-    for part in key.split("/"):
-        _make_folder(folder, shared)
+    folder = _mark_folder(root, key)
+    _make_folder(folder, shared)
+    _link(root, os.path.relpath(os.path.join(folder, f"{name}.yaml"), root), name, shared)
+
+
+def _mark_folder(root: str, key: str) -> str:
+    """The folder of a mark; OSError where a link on the way may lead out of the root."""
+    folder = root
+    for part in ("marked", *filter(None, key.split("/"))):
         folder = os.path.join(folder, part)
         if os.path.islink(folder):
             raise OSError(errno.ELOOP, "is a link, and may lead out of the root: remove it", folder)
-    _make_folder(folder, shared)
-    _link(root, os.path.join("marked", *key.split("/"), f"{name}.yaml"), name, shared)
+    return folder
 
 
 def _find_run(root: str, word: str, parts: Sequence[str] = _PARTS) -> Optional[Tuple[str, str]]:
@@ -1582,12 +1906,17 @@ def _read_text(path: str) -> str:
         raise ValueError(f"{_shown(path)}: {error.strerror}") from None
     except ValueError as error:
         raise ValueError(f"{_shown(path):.99}: {error}") from None
-    with open(descriptor, "rb") as file:
+    try:
         info = os.fstat(descriptor)
         if not stat.S_ISREG(info.st_mode):
             raise ValueError(f"{_shown(path)} is no regular file")
-        data = file.read(_MAX_YAML + 1) if info.st_size <= _MAX_YAML else b"x" * (_MAX_YAML + 1)
-    if len(data) > _MAX_YAML:
+        with open(descriptor, "rb", closefd=False) as file:
+            data = file.read(_MAX_YAML + 1) if info.st_size <= _MAX_YAML else b""
+    except OSError as error:
+        raise ValueError(f"{_shown(path)}: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
+    if max(len(data), info.st_size) > _MAX_YAML:
         raise ValueError(f"{_shown(path)} is larger than {_MAX_YAML >> 20} MiB: no file of parameters")
     try:
         return data.decode("utf-8")
@@ -1599,77 +1928,89 @@ def _read_text(path: str) -> str:
 # The launch: the processes of one job share one run.
 # ---------------------------------------------------------------------------------------------------------------------
 
-_Launcher = collections.namedtuple("_Launcher", "rank size local_rank local_size forks told")
-_Launcher.__doc__ = """What a launcher sets: the variables of a process's rank and of the number of ranks, in all and on its node;
-whether the ranks of a node are children of one process; the variables that tell one launch from the next."""
+_Launcher = collections.namedtuple("_Launcher", "rank size local_size told")
+_Launcher.__doc__ = """What a launcher sets: the variables of a process's rank and of the number of ranks, in all and on its node
+('' where the launcher tells launches apart by itself); the variables that tell one launch from the next."""
 
-_JOB = ("SLURM_JOB_ID", "SLURM_RESTART_COUNT", "PBS_JOBID", "LSB_JOBID")
-_LAUNCHERS = (                                          # torchrun first: it runs inside the others' tasks; srun's variables reach all
-    _Launcher("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", True,
-              ("SLURM_STEP_ID", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "MASTER_ADDR", "MASTER_PORT")),
-    _Launcher("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE", False,
-              ("PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid", "OMPI_MCA_orte_precondition_transports")),
-    _Launcher("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_SIZE", True, ()),
-    _Launcher("PALS_RANKID", "PALS_SIZE", "PALS_LOCAL_RANKID", "PALS_LOCAL_SIZE", False, ("PALS_APID",)),
-    _Launcher("FLUX_TASK_RANK", "FLUX_JOB_SIZE", "FLUX_TASK_LOCAL_ID", "", False, ("FLUX_JOB_ID",)),
-    _Launcher("JSM_NAMESPACE_RANK", "JSM_NAMESPACE_SIZE", "JSM_NAMESPACE_LOCAL_RANK", "JSM_NAMESPACE_LOCAL_SIZE", False, ("JSM_NAMESPACE_ID",)),
-    _Launcher("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "", False, ("SLURM_STEP_ID",)),
-    _Launcher("PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS", True, ()),
-    _Launcher("PMIX_RANK", "", "", "", False, ("PMIX_NAMESPACE",)),
+_JOB = ("SLURM_JOB_ID", "SLURM_RESTART_COUNT", "PBS_JOBID", "LSB_JOBID", "LSB_JOBINDEX")
+_LAUNCHERS = (                                          # the inner first: torchrun runs in tasks of the others, hydra's proxies in srun's
+    _Launcher("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT")),
+    _Launcher("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "", ("PMIX_NAMESPACE", "OMPI_MCA_orte_precondition_transports")),
+    _Launcher("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_LOCAL_SIZE", ("SLURM_STEP_ID",)),
+    _Launcher("PALS_RANKID", "PALS_SIZE", "", ("PALS_APID",)),
+    _Launcher("FLUX_TASK_RANK", "FLUX_JOB_SIZE", "", ("FLUX_JOB_ID",)),
+    _Launcher("JSM_NAMESPACE_RANK", "JSM_NAMESPACE_SIZE", "", ("JSM_NAMESPACE_ID", "PMIX_NAMESPACE")),
+    _Launcher("PMI_RANK", "PMI_SIZE", "MPI_LOCALNRANKS", ("SLURM_STEP_ID",)),
+    _Launcher("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "", ("SLURM_STEP_ID",)),
+    _Launcher("PMIX_RANK", "", "", ("PMIX_NAMESPACE",)),
 )
-_NEEDS_SIZE = ("RANK", "SLURM_PROCID")                  # names that also stand alone: a script's own, a batch script's
-
-_Job = collections.namedtuple("_Job", "rank leads launch since")
-_Job.__doc__ = """A rank of one launch: its rank as text, whether it makes the run, what names the launch, and the time (seconds)
-before which no publication can be this launch's, or 0 where the name alone tells."""
 
 _PARSES = itertools.count()                             # the n-th run of one rank is the n-th run of every rank
+_BEQUEST: List[List[Any]] = []                          # the runs of this process, for its workers
 _JOINED: List[str] = []                                 # the runs of its parent that this worker has joined
 
 
 def _launch(settings: _Settings, record: _Record) -> Run:
     """Make the run of one parse, or join the one that this job has made."""
     root, count = settings.folder(), next(_PARSES)
-    run = _inherited(root, record)
-    job = _job(os.environ) if run is None else None
-    if job is not None:
-        run = _shared_run(root, settings, record, job, count)
-    elif run is None:
-        run = _make_run(root, settings, record)
+    run, job = _inherited(root, record), _job(os.environ)
+    if run is None:
+        run = _shared_run(root, settings, record, *job, count) if job else _make_run(root, settings, record)
     if run._maker == os.getpid():
         for note in record.notes:
             _say(note)
-        _say(f"run {run.id}: {_shown(os.path.relpath(str(run.root)) if str(run.root).startswith(os.getcwd() + os.sep) else run.root)}")
+        path, here = str(run.root), os.path.join(_absolute(os.curdir), "")
+        _say(f"run {run.id}: {_shown(path[len(here):] if path.startswith(here) else path)}")
     _bequeath(run, record)
     return run
 
 
-def _job(environ: Any) -> Optional[_Job]:
-    """The launch that this process is a rank of, or None where it stands alone."""
+def _job(environ: Any) -> Optional[Tuple[str, List[str]]]:
+    """The rank of this process and what names its launch, or None where it stands alone."""
     for launcher in _LAUNCHERS:
         rank, size = environ.get(launcher.rank, ""), environ.get(launcher.size, "")
-        if not _is_number(rank) or size in ("0", "1") or (not size and launcher.rank in _NEEDS_SIZE):
+        # SLURM_PROCID alone is a batch script's, RANK alone a script's own; one rank of a size of 1 is not a job.
+        if not _is_number(rank) or size in ("0", "1") or (not size and launcher.size):
             continue
         told = [environ.get(name, "") for name in (*_JOB, *launcher.told)]
-        on_one_node = bool(size) and size == environ.get(launcher.local_size)
-        by_parent = launcher.forks and (on_one_node or not any(map(environ.get, (*_JOB, "SLURM_STEP_ID"))))
-        if by_parent:                                   # torchrun's own names are the same each time: none and 29500
-            told.append(_process(os.getppid()))
-        leads = environ.get(launcher.local_rank, rank) if by_parent and not on_one_node else rank
-        weak = launcher.forks and not by_parent
-        return _Job(rank, leads == "0", [launcher.rank, *told], time.time() - _wait_seconds() if weak else 0)
+        if launcher.local_size and size == environ.get(launcher.local_size):
+            # torchrun's names may be `none` and port 29500 each time; on one node the process that starts the ranks tells.
+            told += [environ.get("TORCHELASTIC_RESTART_COUNT", ""), _starter(launcher.local_size)]
+        return rank, [launcher.rank, *told]
     return None
 
 
-def _process(pid: int) -> str:
-    """A name of a process that no other process ever has: host, pid and, where /proc tells it, start time."""
-    host = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
+def _starter(variable: str) -> str:
+    """Name the nearest process above that was started without this variable: host, pid and, from /proc, start time."""
+    pid = os.getppid()
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            start = file.read().rpartition(b")")[2].split()[19].decode()
-    except (OSError, IndexError):
-        start = ""
-    return f"{host} {pid} {start}"
+        while f"\0{variable}=".encode() in b"\0" + _proc(f"{pid}/environ"):    # a shell script between it and the rank
+            pid = int(_stat(pid)[1])
+    except OSError:
+        pass                                            # no /proc, or a process of another user, which no rank is
+    host = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
+    return f"{host} {pid} {int(_stat(pid)[19])}"
+
+
+def _proc(name: str) -> bytes:
+    with open(f"/proc/{name}", "rb") as file:
+        return file.read()
+
+
+def _stat(pid: object) -> List[bytes]:
+    """The fields of /proc/<pid>/stat behind the program's name; where there is no /proc, zeros."""
+    try:
+        return _proc(f"{pid}/stat").rpartition(b")")[2].split()
+    except OSError:
+        return [b"0"] * 50
+
+
+def _age() -> float:
+    """The seconds since this process was started, or 0 where there is no /proc."""
+    try:
+        return float(_proc("uptime").split()[0]) - int(_stat("self")[19]) / os.sysconf("SC_CLK_TCK")
+    except OSError:
+        return 0.0
 
 
 def _wait_seconds() -> float:
@@ -1679,93 +2020,110 @@ def _wait_seconds() -> float:
         return 60.0
 
 
-def _shared_run(root: str, settings: _Settings, record: _Record, job: _Job, count: int) -> Run:
-    """The run of a job: its leader makes it and publishes it, the other ranks with the same parameters join it.
+def _shared_run(root: str, settings: _Settings, record: _Record, rank: str, launch: List[str], count: int) -> Run:
+    """The run of a job: rank 0 makes and publishes it, the ranks with the same parameters join it.
 
-    Published in .launches/<launch>-<parameters>, whole at once; then <launch> says that the leader is through, so that
-    ranks with other parameters need not wait for it: the first of those to create their claim makes their run.
+    .launches/<launch>/run            what rank 0 made: a digest of its parameters, and the run
+    .launches/<launch>/12.3           rank 3 has seen run 12: it believes each once, so a second launch waits for its own
+    .launches/<launch>/12-<digest>    the run of the ranks with other parameters, by the one that created 12-<digest>.claim
     """
     import hashlib
-    launch = hashlib.sha256(_flow([job.launch, root, _script()[-1], count]).encode("utf-8", "replace")).hexdigest()[:24]
-    mine = f"{launch}-{hashlib.sha256(record.identity.encode('utf-8', 'replace')).hexdigest()[:24]}"
-    folder = os.path.join(root, ".launches")
-    deadline = time.monotonic() + _wait_seconds()
-    leads = job.leads
-    while not leads:
-        through = _published(os.path.join(folder, launch), job.since)       # first: what is its own stands before that
-        name = _published(os.path.join(folder, mine), job.since)
-        if name is not None:
-            return Run(root, *name.split("/", 1), rank=job.rank, shared=settings.shared)
-        leads = through is not None and _create(os.path.join(folder, f"{mine}.claim"), settings.shared)
-        if not leads and time.monotonic() > deadline:
-            _say(f"rank {job.rank} found no run of its job within {_wait_seconds():g} s (EXMAN_WAIT): it makes its own")
-            return _make_run(root, settings, record)
-        if not leads:
-            time.sleep(0.05)
-    run = _make_run(root, settings, record)
+    mine, launched = [hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:24]
+                      for text in (record.identity, _flow([*launch, root, count]))]
+    folder = os.path.join(root, ".launches", launched)
+    joined, turn = "", "run"
     try:
         _make_folder(folder, settings.shared)
-        _sweep(folder)
-        for name in (mine, launch) if job.leads else (mine,):
-            _replace(os.path.join(folder, name), f"{run._part}/{run.name}".encode(), settings.shared)
+        if rank.strip("0"):
+            joined, turn = _awaited(folder, mine, rank, settings.shared)
+    except OSError:
+        turn = ""                                       # where nothing can be written, making a run tells the reason
+    if joined:
+        return Run(root, *joined.split("/", 1), rank=rank, shared=settings.shared)
+    run = _make_run(root, settings, record)
+    try:
+        if turn:
+            _replace(os.path.join(folder, turn), f"{mine} {run._part}/{run.name}".encode(), settings.shared)
+        if turn == "run":
+            _sweep(os.path.dirname(folder))
     except OSError as error:
         _say(f"the other ranks will not find run {run.id}: {_reason(error)}")
-    run._rank = job.rank
     return run
 
 
-def _published(path: str, since: float) -> Optional[str]:
-    """The run that a leader published, as <part>/<name>; None while there is none that this launch can believe."""
+def _awaited(folder: str, mine: str, rank: str, shared: bool) -> Tuple[str, str]:
+    """The run to join, or '' and the name under which to publish one; neither once the time is up."""
+    seconds = _wait_seconds()
+    deadline, since = time.monotonic() + seconds, time.time() - _age() - seconds
+    awaited, passed, pause = "run", "", 0.01
+    while True:
+        digest, run = _published(os.path.join(folder, awaited), since)
+        if run and awaited != "run":
+            return run, ""
+        if run and run != passed:
+            passed, number = run, _number(run.partition("/")[2])
+            if _create(os.path.join(folder, f"{number}.{rank}"), shared):
+                if digest == mine:
+                    return run, ""
+                awaited, since = f"{number}-{mine}", 0.0
+                if _create(os.path.join(folder, f"{awaited}.claim"), shared):
+                    return "", awaited
+                continue
+        if time.monotonic() > deadline:
+            _say(f"rank {rank} found no run of its job within {seconds:g} s (EXMAN_WAIT): it makes its own")
+            return "", ""
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.5)
+        os.utime(folder)                                # else a network mount may go on answering that nothing is there
+
+
+def _published(path: str, since: float) -> Tuple[str, str]:
+    """The digest and the run, as <part>/<name>, of what was published after a time; two empty words while there is none."""
     try:
-        if os.stat(path).st_mtime < since:
-            return None
         with open(path, encoding="utf-8") as file:
-            text = file.read(999)
+            fresh = os.fstat(file.fileno()).st_mtime >= since
+            digest, _, run = file.read(999).partition(" ")
     except (OSError, UnicodeDecodeError):
-        return None
-    part, _, name = text.partition("/")
-    return text if part in _PARTS and _RUN_NAME.fullmatch(name) and "/" not in name else None
+        return "", ""
+    part, _, name = run.partition("/")
+    return (digest, run) if fresh and part in _PARTS and _RUN_NAME.fullmatch(name) and "/" not in name else ("", "")
 
 
 def _sweep(folder: str) -> None:
-    """Remove what launches of past days published."""
+    """Remove what launches of past days left."""
     for name in os.listdir(folder):
         path = os.path.join(folder, name)
         try:
             if os.stat(path).st_mtime < time.time() - 2 * 86400:
-                os.unlink(path)
+                _remove_tree(path)
         except OSError:
-            pass                                        # another leader was first
+            pass                                        # another rank 0 was first
 
 
 def _bequeath(run: Run, record: _Record) -> None:
-    """Leave word of the run for workers that start as copies of this process and run its script's top level again."""
-    runs = [entry for entry in _bequest() if entry[0] == os.getpid()]
-    if len(runs) < 16:
-        entry = [os.getpid(), run._base, run._part, run.name, _checksum(record)]
-        if _storable(entry) == entry:
-            os.environ["EXMAN_RUNS"] = _flow([*runs, entry])
-
-
-def _bequest() -> List[Any]:
-    try:
-        return load_yaml(f"runs: {os.environ.get('EXMAN_RUNS') or '[]'}")["runs"]  # type: ignore[no-any-return]
-    except YAMLError:
-        return []
+    """Leave word of the run for the workers of this process, which may run its script's top level again."""
+    entry = [run._base, run._part, run.name, run._rank, _checksum(record)]
+    if len(_BEQUEST) < 16 and _storable(entry) == entry:    # a top level parses a few times; the environment has its bounds
+        _BEQUEST.append(entry)
+        os.environ["EXMAN_RUNS"] = _flow(_BEQUEST)
 
 
 def _inherited(root: str, record: _Record) -> Optional[Run]:
     """The run of the process that this one is a worker of, if it has the same parameters.
 
-    Workers are those of multiprocessing, and the ranks that Lightning starts by itself (LOCAL_RANK without RANK).
+    Workers are those of multiprocessing, and the ranks that Lightning starts by itself: LOCAL_RANK from 1 on, no RANK.
     """
-    parent = _worker_parent()
-    if parent is None and "LOCAL_RANK" in os.environ and "RANK" not in os.environ:
-        parent = os.getppid()
-    for pid, base, part, name, checksum in _bequest() if parent is not None else ():
-        if pid == parent and base == root and checksum == _checksum(record) and name not in _JOINED:
+    local_rank = "" if "RANK" in os.environ else os.environ.get("LOCAL_RANK", "").strip("0")
+    if not _worker_name() and not local_rank:
+        return None
+    try:
+        bequest = load_yaml(f"runs: {os.environ.get('EXMAN_RUNS') or '[]'}")["runs"]
+    except YAMLError:
+        return None
+    for base, part, name, rank, checksum in bequest:
+        if base == root and checksum == _checksum(record) and name not in _JOINED:
             _JOINED.append(name)
-            return Run(root, part, name, rank=_worker_name() or os.environ.get("LOCAL_RANK", ""))
+            return Run(root, part, name, rank=rank or local_rank)
     return None
 
 
@@ -1775,23 +2133,20 @@ def _checksum(record: _Record) -> int:
     return binascii.crc32(record.identity.encode("utf-8", "replace"))
 
 
-def _worker_parent() -> Optional[int]:
-    """The pid of the process whose multiprocessing worker this is, or None."""
-    process = sys.modules.get("multiprocessing.process")
-    parent = process.parent_process() if process is not None else None
-    return None if parent is None else parent.pid
-
-
 def _worker_name() -> str:
-    """The name of this multiprocessing worker, such as SpawnProcess-1, or ''."""
+    """The name of this multiprocessing worker, such as SpawnProcess-1, or '' where it is none."""
     process = sys.modules.get("multiprocessing.process")
-    if process is None or process.parent_process() is None:
+    if process is None:
         return ""
-    return re.sub(r"[^\w.-]", "-", process.current_process().name)
+    worker = process.current_process()
+    if process.parent_process() is None and not hasattr(worker, "_inheriting"):     # so while the main script is imported
+        return ""
+    return re.sub(r"[^\w.-]", "-", worker.name)
 
 
-# ---- YAML out ---------------------------------------------------------------------------------------------------------
-# A flat dict becomes text, one parameter a line, that readers of YAML 1.1 and of YAML 1.2 take for the same values.
+# ---------------------------------------------------------------------------------------------------------------------
+# YAML out: a flat dict becomes text, one parameter a line, that readers of YAML 1.1 and of YAML 1.2 take for the same values.
+# ---------------------------------------------------------------------------------------------------------------------
 
 _NESTING = 64       # lists and dicts within one value, for both doors: far from the RecursionError of either
 _KEY_LENGTH = 1024  # what YAML allows a key that stands on one line with its value
@@ -1813,14 +2168,13 @@ def dump_yaml(params: dict[Any, Any]) -> str:
     "lr: 1.0e-05\nsizes: [64, 32]\ncountry: 'no'\n"
     """
     if type(params) is not dict:
-        raise YAMLError(f"a {type(params).__name__} is no dict: give vars(args) or dict(...)")
+        raise YAMLError(f"a {type(params).__name__[:60]} is no dict: give vars(args) or dict(...)")
     lines = []
-    for key, value in params.items():
-        try:
-            emit = _EMITTERS.get(type(value), _flow)
-            lines.append(f"{_key_text(key)}: {emit(value)}\n")
-        except YAMLError as error:
-            raise YAMLError(f"parameter {_short(key)}: {error}") from None
+    try:
+        for key, value in params.items():
+            lines.append(f"{_key_text(key)}: {_EMITTERS.get(type(value), _flow)(value)}\n")
+    except YAMLError as error:
+        raise YAMLError(f"parameter {_short(key)}: {error}") from None
     return "".join(lines) or "{}\n"
 
 
@@ -1835,18 +2189,25 @@ def _flow(value: Any, depth: int = 0) -> str:
     if depth == _NESTING:
         raise YAMLError(f"more than {_NESTING} lists and dicts within each other")
     if kind is list:
-        return "[" + ", ".join([_flow(item, depth + 1) for item in value]) + "]"
+        return "[" + ", ".join([
+            emit(item) if (emit := _EMITTERS.get(type(item))) else _flow(item, depth + 1) for item in value]) + "]"
     return "{" + ", ".join([f"{_key_text(key)}: {_flow(item, depth + 1)}" for key, item in value.items()]) + "}"
 
 
 def _key_text(key: Any) -> str:
-    emit = _EMITTERS.get(type(key))
-    text = emit(key) if emit is not None else ".nan"
-    if text == ".nan":  # equal to nothing, itself included
-        raise YAMLError(f"the key {_short(key)} is not plain: give a str, None, a bool, an int or a float that is no nan")
+    if type(key) is str:
+        text = _str_text(key)
+    else:
+        text = _EMITTERS.get(type(key), _no_key)(key)
+        if text == ".nan":  # equal to nothing, itself included
+            _no_key(key)
     if len(text) > _KEY_LENGTH:
         raise YAMLError(f"the key {_short(key)} is longer than {_KEY_LENGTH} characters")
     return text
+
+
+def _no_key(key: Any) -> str:
+    raise YAMLError(f"the key {_short(key)} is not plain: give a str, None, a bool, an int or a float that is no nan")
 
 
 def _int_text(value: int) -> str:
@@ -1871,9 +2232,9 @@ def _str_text(text: str) -> str:
     """The plainest text that every reader takes for this string: adam, 'no', "two\\nlines"."""
     if text.isidentifier() and text.isascii():  # most keys and words, without the cost of a pattern
         return text if text not in _WORDS else f"'{text}'"
-    if not text.isprintable() or max(text, default="") > "\uffff":
+    if not text.isprintable() or not text.isascii() and max(text) > "\uffff":
         return '"' + "".join(map(_escaped, text)) + '"'
-    if re.compile(_PLAIN_WORDS).fullmatch(text) and text not in _WORDS:
+    if _pattern(_PLAIN_WORDS).fullmatch(text):
         return text
     return "'" + text.replace("'", "''") + "'"
 
@@ -1901,6 +2262,12 @@ _WORDS = frozenset(form for word in ("y", "n", "yes", "no", "on", "off", "true",
                    for form in (word, word.title(), word.upper()))
 
 
+@functools.lru_cache(maxsize=None)
+def _pattern(pattern: str) -> re.Pattern[str]:
+    """A pattern, compiled when it is first used: an import costs nothing."""
+    return re.compile(pattern)
+
+
 def _short(value: Any) -> str:
     """What the user wrote, by its repr, in a line: a text cut to 40 characters, for other things than plain ones their type."""
     if type(value) is str:
@@ -1909,8 +2276,9 @@ def _short(value: Any) -> str:
     return repr(value) if plain else f"of type {type(value).__name__[:40]}"
 
 
-# ---- YAML in ----------------------------------------------------------------------------------------------------------
-# A strict reader: the value that YAML 1.2 gives the text, or a YAMLError that says what is not read, and where.
+# ---------------------------------------------------------------------------------------------------------------------
+# YAML in: a strict reader: the value that YAML 1.2 gives the text, or a YAMLError that says what is not read, and where.
+# ---------------------------------------------------------------------------------------------------------------------
 #
 # A rule takes the document and a position and returns the value and the position behind it; its docstring is its grammar.
 # The text starts and ends with a line break, so that each line has one on both sides.
@@ -1925,10 +2293,10 @@ def load_yaml(text: str) -> dict[Any, Any]:
     {'lr': 0.001, 'sizes': [64, 32], 'country': 'no'}
     """
     if text.isascii() and text.endswith("\n"):
-        found = re.compile(_OWN_LINE).findall(text)
+        found = _pattern(_OWN_LINE).findall(text)
         if len(found) == text.count("\n"):
             params = _own_params(found)
-            if len(params) == len(found) and _CONSTANTS.keys().isdisjoint(params):
+            if len(params) == len(found) - found.count(_COMMENT):
                 return params
     return _parse_yaml(text, _resolve)[0]
 
@@ -1936,17 +2304,15 @@ def load_yaml(text: str) -> dict[Any, Any]:
 def _own_params(found: list[tuple[str, ...]]) -> dict[Any, Any]:
     """The values of the lines that _OWN_LINE has taken apart: the fast way through the files that exman writes."""
     params: dict[Any, Any] = {}
-    for key, word, number, fraction, quoted, items in found:
+    for key, word, number, other in found:
         if word:
             params[key] = _CONSTANTS.get(word, word)
-        elif fraction:
-            params[key] = float(number)
         elif number:
-            params[key] = int(number)
-        elif quoted:
-            params[key] = quoted[1:-1]
-        else:
-            params[key] = [_resolve(item) for item in items[1:-1].split(", ")] if items != "[]" else []
+            params[key] = float(number) if "." in number else int(number)
+        elif other[:1] == "'":
+            params[key] = other[1:-1]
+        elif other:
+            params[key] = [_resolve(item) for item in other[1:-1].split(", ")] if other != "[]" else []
     return params
 
 
@@ -1964,7 +2330,7 @@ def _parse_yaml(text: str, plain: Callable[[str], Any]) -> tuple[dict[Any, Any],
     """
     lines = text[text.startswith("\ufeff"):].replace("\r\n", "\n").replace("\r", "\n")
     doc = _Document(f"\n{lines}\n", plain)
-    odd = re.compile(_UNPRINTABLE).search(doc.text)
+    odd = _pattern(_UNPRINTABLE).search(doc.text)
     if odd:
         raise doc.error(odd.start(), f"the character {odd.group()!a} is read only as an escape in double quotes")
     start = _cut_to_document(doc)
@@ -2009,7 +2375,7 @@ class _Document:
 
 def _cut_to_document(doc: _Document) -> int:
     """{ comment } [ newline '---' ] ... [ newline '...' { comment } ]: where the content starts; the text ends before '...'."""
-    marker = re.compile(_MARKER)
+    marker = _pattern(_MARKER)
     first = marker.match(doc.text, _next_line(doc, 0) - 1)
     start = first.end() if first and first.group() == "\n---" else 0
     last = marker.search(doc.text, start)
@@ -2079,7 +2445,7 @@ def _block_map(doc: _Document, pos: int, depth: int) -> tuple[dict[Any, Any], in
 
 
 def _key(doc: _Document, pos: int, flow: bool) -> tuple[Any, int] | None:
-    """key = ( quoted | plain ) { blank } ':'   on one line; None where there is none"""
+    """key = ( quoted | plain ) { blank } ':'   on one line, a blank behind it but for '{"a":1}'; None where there is none"""
     text = doc.text
     if text[pos] in "'\"":
         end = _skip(_QUOTED_KEY, text, pos)
@@ -2088,7 +2454,7 @@ def _key(doc: _Document, pos: int, flow: bool) -> tuple[Any, int] | None:
         key, _ = _INLINE[text[pos]](doc, pos, 0, 0)
     else:
         end = _find(_PLAIN_END[flow], text, pos) + 1
-        if text[end - 1] != ":" or not re.compile(_PLAIN_START[flow]).match(text, pos):
+        if text[end - 1:end + 1] not in (": ", ":\t", ":\n") or not _pattern(_PLAIN_START[flow]).match(text, pos):
             return None
         name = text[pos:end - 1].rstrip(" \t")
         if name == "<<" or name.lower() == ".nan":
@@ -2126,21 +2492,21 @@ def _resolved(doc: _Document, pos: int, text: str, resolve: Callable[[str], Any]
 def _plain(doc: _Document, pos: int, least: int, flow: bool) -> tuple[str, int]:
     """plain = words { newline words }   words end before ': ' and ' #', in a flow collection before ',[]{}' too"""
     text, end = doc.text, _PLAIN_END[flow]
-    if not re.compile(_PLAIN_START[flow]).match(text, pos):
+    if not _pattern(_PLAIN_START[flow]).match(text, pos):
         raise doc.error(pos, _REFUSED.get(text[pos]) or f"unexpected {_short(_rest(doc, pos))}")
     pieces = []
     while True:
         stop = _find(end, text, pos)
         pieces.append(text[pos:stop].rstrip(" \t"))
         folded = _fold(doc, stop, least) if text[stop] == "\n" else None
-        if folded is None or text[folded[1]] == "#" or re.compile(end).match(text, folded[1]):
+        if folded is None or text[folded[1]] == "#" or _pattern(end).match(text, folded[1]):
             return "".join(pieces), stop
         pieces.append(folded[0])
         pos = folded[1]
 
 
 def _fold(doc: _Document, pos: int, least: int) -> tuple[str, int] | None:
-    """newline { empty line } { ' ' }*least { blank }: ' ', or a line break an empty line; None if the next line is indented less"""
+    """newline { empty line } { ' ' }*least { blank }: ' ', or a break an empty line; None if the next is indented less"""
     breaks = 0
     while doc.text[pos] == "\n":
         indented = _skip(_SPACES, doc.text, pos + 1)
@@ -2203,7 +2569,7 @@ def _escape(doc: _Document, pos: int) -> tuple[str, int]:
         return _ESCAPES[letter], pos + 2
     end = pos + 2 + {"x": 2, "u": 4, "U": 8}.get(letter, 0)
     digits = doc.text[pos + 2:end]
-    if not re.compile("[0-9A-Fa-f]+").fullmatch(digits) or int(digits, 16) > 0x10FFFF or 0xD800 <= int(digits, 16) <= 0xDFFF:
+    if not _pattern("[0-9A-Fa-f]+").fullmatch(digits) or int(digits, 16) > 0x10FFFF or 0xD800 <= int(digits, 16) <= 0xDFFF:
         raise doc.error(pos, f"the escape {_short(doc.text[pos:max(end, pos + 2)])} is no character")
     return chr(int(digits, 16)), end
 
@@ -2230,12 +2596,10 @@ def _flow_map(doc: _Document, start: int, least: int, depth: int) -> tuple[dict[
         if found is None:
             raise doc.error(pos, f"no 'key: value' on one line: {_short(_rest(doc, pos))}")
         _add_key(doc, items, found[0], pos, depth)
-        # Only a quoted key may do without the blank.
-        close = doc.text[pos] in "'\"" or doc.text[found[1]] in " \t\n"
         pos = _gap(doc, found[1], least, start)
         if doc.text[pos] in ",}":
             items[found[0]] = doc.plain("")
-        elif close:
+        else:
             items[found[0]], pos = _flow_value(doc, pos, least, depth + 1, start)
         pos = _comma(doc, pos, least, start, "}")
     return items, pos + 1
@@ -2337,24 +2701,26 @@ def _rest(doc: _Document, pos: int) -> str:
 
 
 def _skip(pattern: str, text: str, pos: int) -> int:
-    """Where the match of a pattern at pos ends; pos if there is none. (re keeps what it compiles; import costs nothing.)"""
-    match = re.compile(pattern).match(text, pos)
+    """Where the match of a pattern at pos ends; pos if there is none."""
+    match = _pattern(pattern).match(text, pos)
     return match.end() if match else pos
 
 
 def _find(pattern: str, text: str, pos: int) -> int:
     """Where the pattern matches next; each pattern matches a line break, and the text ends with one."""
-    match = re.compile(pattern).search(text, pos)
+    match = _pattern(pattern).search(text, pos)
     return match.start() if match else len(text) - 1
 
 
 def _resolve(text: str) -> None | bool | int | float | str:
     """A plain scalar by the core schema of YAML 1.2: 'true' -> True, '0x1f' -> 31, '1e3' -> 1000.0, 'no' -> 'no'."""
+    if text.isdigit() and text.isascii() and len(text) < 19:  # most of a list's items
+        return int(text)
     if text in _CONSTANTS:
         return _CONSTANTS[text]
     if text[0] not in "+-.0123456789":
         return text
-    match = re.compile(_NUMBER).fullmatch(text)
+    match = _pattern(_NUMBER).fullmatch(text)
     if match is None:
         return text
     kind = match.lastgroup
@@ -2368,20 +2734,22 @@ def _resolve(text: str) -> None | bool | int | float | str:
         raise YAMLError("an integer of more digits than this interpreter reads") from None
 
 
-# One line that exman writes: key, then a word or a null or bool, a number and its fraction, 'quoted', or [such, words].
-_OWN_LINE = (r"(?m)^([A-Za-z_][A-Za-z0-9_-]*): (?:"
-             r"(\.?[A-Za-z_/~][!-\"$-9;-~]*(?: [!-\"$-9;-~]+)*)"
-             r"|(-?[0-9]{1,18}(\.[0-9]{1,18}(?:e[-+][0-9]{1,3})?)?)"
-             r"|('[^'\x00-\x1f\x7f]*')"
-             r"|(\[(?:-?[A-Za-z0-9_.+][A-Za-z0-9_.+-]*(?:, -?[A-Za-z0-9_.+][A-Za-z0-9_.+-]*)*)?\]))\n")
-_UNPRINTABLE = "[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff\ufffe\uffff]"
+# One line that exman writes: a key (a str, not null or true), then words (those too), a number, or 'quoted' and [a, list].
+_COMMENT = ("", "", "", "")  # what the next pattern finds in a line of it
+_OWN_LINE = (r"(?m)^(?:# [ -~]*|(?![nNtTfF](?:ull|ULL|rue|RUE|alse|ALSE):)([A-Za-z_][A-Za-z0-9_-]{0,999}): (?:"
+             r"([A-Za-z_/][ -\"$-9;-~]*(?<! )|-?\.inf|\.nan)"  # without ':' and '#'
+             r"|(-?[0-9]{1,18}(?:\.[0-9]{1,18}(?:e[-+][0-9]{1,3})?)?)"
+             r"|('[^'\x00-\x1f\x7f]*'"
+             r"|\[(?:-?[A-Za-z0-9_.+][A-Za-z0-9_.+-]{0,99}(?:, -?[A-Za-z0-9_.+][A-Za-z0-9_.+-]{0,99})*)?\])))\n")
+# With NEL, LS and PS: lines break there in YAML 1.1, and not in YAML 1.2.
+_UNPRINTABLE = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]"
 _MARKER = r"\n(?:---|\.\.\.)(?=[ \t\n])"
 _BLANKS = r"[ \t]*"
 _SPACES = r" *"
 _ANCHOR_NAME = r"[^ \t\n,\[\]{}]*"
 _QUOTED_KEY = r"""(?:"[^"\\\n]*(?:\\[^\n][^"\\\n]*)*"|'[^'\n]*(?:''[^'\n]*)*')[ \t]*:"""
-# In a block, and within brackets.
-_PLAIN_START = (r"[^ \t\n?:,\[\]{}#&*!|>'\"%@`-]|[?:-][^ \t\n]", r"[^ \t\n?:,\[\]{}#&*!|>'\"%@`-]|[?:-][^ \t\n,\[\]{}]")
+# In a block, and within brackets, where YAML readers differ on '?a' and ':a'.
+_PLAIN_START = (r"[^ \t\n?:,\[\]{}#&*!|>'\"%@`-]|[?:-][^ \t\n]", r"[^ \t\n?:,\[\]{}#&*!|>'\"%@`-]|-[^ \t\n,\[\]{}]")
 _PLAIN_END = (r":(?=[ \t\n])|[ \t]#|\n", r":(?=[ \t\n,\[\]{}])|[ \t]#|[\n,\[\]{}]")
 _NUMBER = (r"(?P<int>[-+]?[0-9]+)|0o(?P<oct>[0-7]+)|0x(?P<hex>[0-9a-fA-F]+)"
            r"|(?P<float>[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?)")
@@ -2559,13 +2927,30 @@ def _row(runs: pathlib.Path, name: str, content: bytes, lines: _Lines) -> _Row:
             return number, time, runs / name, keys, values
         except ValueError:                              # not only lines of exman's own: the full parser decides
             pass
-    record = load_yaml(text)
+    record = _load_record(text)
     said = record.pop("root", None), record.pop("time", None), record.pop("id", None)
     for key in record:
         if type(key) is not str:
             raise ValueError(f"the key {key!r:.80} is no name")
     part = next((part for part in ("tmp", "fails") if said[0] == f"{part}/{name}"), "runs")
     return number, time, runs.parent / part / name, *lines.schema(tuple(record), tuple(record.values()))
+
+
+# Numbers to YAML 1.2 and text to YAML 1.1, which exman 0.1.x wrote without quotes: 08, 1e5, 1.5e3, -.5, 0o17.
+_TEXT_IN_1_1 = r"[-+]?0[0-9]+|0o[0-7]+|[-+]?[0-9]+[eE][-+]?[0-9]+|[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)[eE][0-9]+|[-+]\.[0-9]+(?:[eE][-+]?[0-9]+)?"
+
+
+def _load_record(text: str) -> Dict[Any, Any]:
+    """A run's parameters with the values that were parsed, whichever exman recorded them; this one quotes such text."""
+    if not re.compile(f"[ \\[](?:{_TEXT_IN_1_1})").search(text):
+        return load_yaml(text)
+    return _parse_yaml(text, _in_record(_resolve))[0]
+
+
+def _in_record(plain: Callable[[str], Any]) -> Callable[[str], Any]:
+    """What makes a value of a plain scalar, for the file of a run."""
+    in_1_1 = re.compile(_TEXT_IN_1_1)
+    return lambda text: text if in_1_1.fullmatch(text) else plain(text)
 
 
 class _Lines(dict):  # type: ignore[type-arg]
@@ -2718,12 +3103,14 @@ def _marks_of(entries: Iterable[Tuple[str, str, str]]) -> List[str]:
 def _marked(root: str, mark: _Mark, problems: Optional[List[str]] = None) -> Dict[str, str]:
     """Run name -> path to read, for the runs of a mark and of those below it; KeyError for an unknown mark."""
     from pathlib import PurePath
-    entries = list(_mark_entries(root, [] if problems is None else problems))
+    problems = [] if problems is None else problems
+    entries = list(_mark_entries(root, problems))
     marks = _marks_of(entries)
     wanted = PurePath(mark).as_posix()
     # Looked up among the marks found, a key that is absolute or climbs opens nothing.
     if wanted not in marks:
-        raise KeyError(f"no mark {mark!r}: there are {', '.join(map(repr, marks))}" if marks else f"no mark {mark!r}: {root!r} has no marks")
+        there = f"there are {', '.join(map(repr, marks))}" if marks else f"{root!r} has no marks"
+        raise KeyError("; ".join([f"no mark {mark!r}: {there}", *problems]))
     found: Dict[str, str] = {}
     for at, name, path in entries:
         if (at + "/").startswith(wanted + "/"):
@@ -2772,10 +3159,21 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         exman.main(["mark", "best", "12"])
     """
     parser = _shell_parser()
-    if "_ARGCOMPLETE" in os.environ:                    # the shell asks argcomplete for words, so it is installed
-        import argcomplete
+    if "_ARGCOMPLETE" in os.environ:                    # the shell asks argcomplete for words
+        try:
+            import argcomplete
+        except ImportError:                             # installed for another interpreter
+            return 1
         argcomplete.autocomplete(parser)
-    args = parser.parse_args(argv)
+    args, rest = parser.parse_known_args(argv)
+    if any(word.startswith("-") for word in rest) or (rest and not hasattr(args, args.many)):
+        args.usage_error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:                                            # `ls best --all lr=0.1`: argparse stops at the option
+        getattr(args, args.many).extend(rest)
+    if sys.stdout is None:                              # `exman fix >&-`
+        sys.stdout = open(os.devnull, "w")
+    elif hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")       # a parameter may hold what this terminal cannot show
     return _act(args.verb, os.path.abspath(args.root) if args.root else _root_here(), args)
 
 
@@ -2783,8 +3181,11 @@ def _act(verb: Callable[[str, Any], int], root: str, args: Any) -> int:
     """Run a verb; what it does not find, or cannot do, is one line on stderr and status 1."""
     try:
         status = verb(root, args)
-        sys.stdout.flush()
+        if sys.stdout is not None:                      # `python main.py mark best 3 >&-`
+            sys.stdout.flush()
         return status
+    except KeyboardInterrupt:
+        return 130                                      # as shells tell it
     except BrokenPipeError:                             # `exman ls | head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -2796,8 +3197,8 @@ def _act(verb: Callable[[str, Any], int], root: str, args: Any) -> int:
 
 
 def _root_here() -> str:
-    """The working directory where that is a root, else ./exman."""
-    if any(os.path.isdir(part) for part in ("runs", "tmp", "fails")) and not os.path.isdir(os.path.join("exman", "runs")):
+    """The working directory where that is a root, else ./exman. A folder `runs` alone may be another program's."""
+    if os.path.isdir(".ids") or (os.path.isdir("runs") and os.path.isdir("index")):
         return os.getcwd()
     return os.path.abspath("exman")
 
@@ -2830,19 +3231,21 @@ def _shell_parser() -> argparse.ArgumentParser:
     def verb(name: str, act: Callable[[str, Any], int], text: str, example: str) -> argparse.ArgumentParser:
         sub = verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=f"example: {example}")
         sub.add_argument("--root", metavar="DIR", default=argparse.SUPPRESS, help="the root of the runs")
-        sub.set_defaults(verb=act)
+        sub.set_defaults(verb=act, usage_error=sub.error, many="words" if name == "ls" else "runs")
         return sub
 
     ls = verb("ls", _verb_ls, "list runs, the newest last", "exman ls best lr=0.1 model=resnet18")
-    ls.add_argument("words", nargs="*", metavar="MARK|key=value", help="runs of this mark; runs where a parameter has this value")
-    ls.add_argument("--all", action="store_true", help="all parameters, also those that do not differ")
+    ls.add_argument("words", nargs="*", metavar="MARK|key=value",
+                    help="runs of this mark, and of those nested in it; runs where this parameter has this value")
+    ls.add_argument("--all", action="store_true", help="all parameters, also those that do not differ or do not fit")
     form = ls.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="for other programs: comma-separated values")
     form.add_argument("--json", action="store_true", help="for other programs: a list of objects")
     diff = verb("diff", _verb_diff, "show the parameters that differ between two runs", "exman diff 3 7")
-    diff.add_argument("a", metavar="A")
-    diff.add_argument("b", metavar="B")
-    verb("cmd", _verb_cmd, "print the shell line that makes a run again, without its yaml", "exman cmd 12").add_argument("run", metavar="RUN")
+    diff.add_argument("a", metavar="A", help="a run's number, or its folder's name")
+    diff.add_argument("b", metavar="B", help="another's")
+    cmd = verb("cmd", _verb_cmd, "print the shell line that makes a run again, without its yaml", "exman cmd 12")
+    cmd.add_argument("run", metavar="RUN", help="a run's number, or its folder's name")
     for name, act, text in (("mark", _verb_mark, "mark runs"), ("unmark", _verb_unmark, "take marks away, the runs stay")):
         sub = verb(name, act, text, f"exman {name} best 3 12")
         sub.add_argument("key", metavar="KEY", type=_argument(_check_mark), help="a name, which may nest: best, best/lr")
@@ -2865,12 +3268,13 @@ def _existing_root(root: str) -> str:
 def _named_runs(root: str, words: Sequence[str], parts: Sequence[str]) -> Tuple[List[Tuple[str, str]], List[str]]:
     """The (part, name) of each run that a word names, and a line for each word that names none."""
     names = {part: _run_names(_existing_root(root), part) for part in _PARTS}
-    found, missing = [], []
+    found: List[Tuple[str, str]] = []
+    missing = []
     for word in words:
         number = int(word) if _is_number(word) else -1
         hits = [(part, name) for part in _PARTS for name in names[part] if word == name or number == _number(name)]
         if hits and hits[0][0] in parts:
-            found += hits[:1]
+            found += hits[:1] if hits[0] not in found else []
         elif hits:
             missing.append(f"run {word} is in {hits[0][0]}/: {'a --tmp run' if hits[0][0] == 'tmp' else 'it failed'}")
         else:
@@ -2878,8 +3282,19 @@ def _named_runs(root: str, words: Sequence[str], parts: Sequence[str]) -> Tuple[
     return found, missing
 
 
+def _existing_mark(root: str, key: str) -> Dict[str, str]:
+    """Run name -> path of its entry, for the runs of a mark."""
+    try:
+        return _marked(root, key)
+    except KeyError:
+        marks = _marks(root)
+    known = f": there are {', '.join(marks):.999}" if marks else ": there are none"
+    near = f": id={key} is the run of that number" if _is_number(key) else _nearest(key, marks)
+    raise _NotFound(f"no mark {key!r:.99}{near or known}") from None
+
+
 def _nearest(word: str, names: Sequence[str]) -> str:
-    """A hint for a word that is not among the names."""
+    """A hint for a word that is not among the names, or ''."""
     import difflib
     if _is_number(word):
         numbers = sorted({_number(name) for name in names}, key=lambda number: (abs(number - int(word)), number))[:3]
@@ -2896,28 +3311,33 @@ def _one_run(root: str, word: str) -> Tuple[str, Dict[str, Any], str]:
     path = os.path.join(root, *found[0], "params.yaml")
     text = _read_text(path)
     try:
-        params = load_yaml(text)
+        params = _load_record(text)
     except YAMLError as error:
         raise _NotFound(f"{path}: {error}") from None
     return found[0][1], {key: value for key, value in params.items() if key not in _OWN_KEYS}, text
 
 
 def _verb_ls(root: str, args: Any) -> int:
-    marks = [word for word in args.words if "=" not in word]
+    marks = [word for word in args.words if "=" not in word or ("/" in word and word in _marks(_existing_root(root)))]
     if len(marks) > 1:
-        raise _NotFound(f"one mark at a time, not {', '.join(marks)}")
+        args.usage_error(f"one mark at a time, not {', '.join(marks)}")
+    if marks:
+        _existing_mark(_existing_root(root), marks[0])
     columns, rows, problems = _rows(_existing_root(root), marks[0] if marks else None)
     for problem in problems:
         _say(problem)
+    for row in rows if "name" not in columns else ():   # of --name, which is in the folder's name alone
+        row["name"] = "".join(row["root"].name.split("-", 7)[7:])
     for word in args.words:
         key, equals, text = word.partition("=")
-        if equals and key not in columns and rows:
-            raise _NotFound(f"no parameter {key!r:.99}: there are {', '.join(map(str, columns))}")
-        if equals:
-            rows = [row for row in rows if _is_value(row.get(key), text)]
+        if equals and word not in marks and rows:
+            if key not in rows[0]:
+                known = f": there are {', '.join(map(str, columns)):.999}"
+                raise _NotFound(f"no parameter {key!r:.99}{_nearest(key, [*map(str, rows[0])]) or known}")
+            rows = [row for row in rows if _is_value(row[key], text)]
     if args.json:
         import json
-        print(json.dumps([{key: _plain_cell(row[key]) for key in columns} for row in rows], indent=1, ensure_ascii=True))
+        print(json.dumps([{key: _json_cell(row[key]) for key in columns} for row in rows], indent=1))
     elif args.csv:
         import csv
         writer = csv.writer(sys.stdout, lineterminator="\n")
@@ -2934,6 +3354,11 @@ def _is_value(value: Any, text: str) -> bool:
         return text == (value if value is not None else "null") or (value is None and text.lower() in ("", "none"))
     if _same(_resolve(text), value) or text == _flow(value) or text == str(value):
         return True
+    if type(value) in (list, dict):
+        try:
+            return _same(load_yaml(f"value: {text}\n")["value"], value)         # [64,32] is [64, 32]
+        except YAMLError:
+            return False
     given = _resolve(text)
     return type(given) in (int, float) and type(value) in (int, float) and given == value
 
@@ -2943,6 +3368,16 @@ def _plain_cell(value: Any) -> Any:
     if value is None or type(value) in (bool, int, float, str, list, dict):
         return value
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def _json_cell(value: Any) -> Any:
+    """A cell as every JSON reader takes it: nan and the infinities as text, which float() reads."""
+    value = _plain_cell(value)
+    if type(value) is list:
+        return [_json_cell(item) for item in value]
+    if type(value) is dict:
+        return {key: _json_cell(item) for key, item in value.items()}
+    return str(value) if type(value) is float and value - value != 0 else value
 
 
 def _csv_cell(value: Any) -> str:
@@ -2961,22 +3396,59 @@ def _print_table(columns: List[str], rows: List[Dict[str, Any]], everything: boo
     shown = [key for key in columns if key not in ("id", "time", "root")]
     if not everything and len(rows) > 1:
         shown = [key for key in shown if len({_cell_text(row[key]) for row in rows}) > 1]
-    keys = ["id", "time", *shown]
-    table = [[_cell_text(row[key]) for key in keys] for row in rows]
-    widths = [max(len(str(key)), *map(len, cells)) for key, cells in zip(keys, zip(*table))]
-    width = _terminal_width()
-    if width:
-        kept = keys if everything else keys[:2]
-        if not everything:                              # long texts shrink first, then columns leave from the right
-            widths = [min(size, 24) for size in widths]
-            kept = [key for index, key in enumerate(keys) if sum(widths[:index + 1]) + 2 * index <= width]
-        if len(kept) < len(keys):
-            _say(f"{len(keys) - len(kept)} more columns do not fit: {', '.join(map(str, keys[len(kept):])):.200}")
-        keys = kept
+    named = ["name"] if "name" not in columns and any(row["name"] for row in rows) else []
+    keys = ["id", "time", *named, *shown]
     right = [all(type(row[key]) in (int, float, type(None)) for row in rows) for key in keys]
-    for cells in [[str(key) for key in keys], *table]:
-        parts = [_cut(cell, size).rjust(size) if numeric else _cut(cell, size).ljust(size) for cell, size, numeric in zip(cells, widths, right)]
-        print("  ".join(parts).rstrip())
+    table = [[str(key) for key in keys], *([_cell_text(row[key]) for key in keys] for row in rows)]
+    width = 0 if everything else _terminal_width()
+    widths = _fitted(table, right, 0)
+    if sum(widths) + 2 * len(widths) - 2 > width > 0:
+        _shorten(table, [[row[key] for key in keys] for row in rows])
+        widths = _fitted(table, right, width)
+    while sum(widths) + 2 * len(widths) - 2 > width > 0 and len(widths) > 2:
+        widths.pop()                                    # the columns that were added last leave first
+    for cells in table:
+        print("  ".join(map(_padded, cells, widths, right)).rstrip())
+    if len(widths) < len(keys):
+        sys.stdout.flush()                              # said last, where a long table leaves it in sight
+        _say(f"not shown for lack of room (--all shows them): {', '.join(map(str, keys[len(widths):])):.200}")
+
+
+def _fitted(table: List[List[str]], right: List[bool], width: int) -> List[int]:
+    """The width of each column; where all do not fit, long texts and headings shrink, numbers and times never."""
+    for most in (10**9, 32, 24, 16, 12, 10):
+        widths = []
+        for index, cells in enumerate(zip(*table)):
+            whole = max(map(_text_width, cells[1:] if right[index] else cells[:2] if index == 1 else ()), default=0)
+            widths.append(max(whole, min(most, max(map(_text_width, cells)))))
+        if not width or sum(widths) + 2 * len(widths) - 2 <= width:
+            break
+    return widths
+
+
+def _shorten(table: List[List[str]], values: List[List[Any]]) -> None:
+    """2026-11-23 13:27:00 -> 11-23 13:27, the year only where it differs; 0.00035481338923357 -> 0.00035481."""
+    start = 5 if len({cells[1][:4] for cells in table[1:]}) == 1 else 0
+    for cells, row in zip(table[1:], values):
+        cells[1] = cells[1][start:16]
+        cells[2:] = [f"{value:.5g}" if type(value) is float and len(cell) > 8 else cell for cell, value in zip(cells[2:], row[2:])]
+
+
+def _padded(text: str, width: int, right: bool) -> str:
+    if _text_width(text) > width:
+        while _text_width(text) >= width:
+            text = text[:-1]
+        text += "~"
+    blanks = " " * (width - _text_width(text))
+    return blanks + text if right else text + blanks
+
+
+def _text_width(text: str) -> int:
+    """The cells that a text takes on a terminal, where Chinese and emoji take two."""
+    if text.isascii():
+        return len(text)
+    import unicodedata
+    return sum(0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
 
 
 def _cell_text(value: Any) -> str:
@@ -2989,13 +3461,9 @@ def _cell_text(value: Any) -> str:
     return _flow(value) if type(value) in (bool, int, float, list, dict) else str(value)
 
 
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[:width - 1] + "~"
-
-
 def _terminal_width() -> int:
     """The width that the table must fit, in characters; 0 where a program reads it."""
-    if not sys.stdout.isatty() and "COLUMNS" not in os.environ:
+    if not sys.stdout.isatty():
         return 0
     import shutil
     return shutil.get_terminal_size().columns
@@ -3003,22 +3471,25 @@ def _terminal_width() -> int:
 
 def _verb_diff(root: str, args: Any) -> int:
     (_, one, _), (_, other, _) = _one_run(root, args.a), _one_run(root, args.b)
-    for key in dict.fromkeys([*one, *other]):
-        if key not in one or key not in other or not _same(one[key], other[key]):
-            sides = [_flow(params[key]) if key in params else "(none)" for params in (one, other)]
-            print(f"{_cell_text(key)}: {sides[0]} -> {sides[1]}")
+    different = [key for key in {**one, **other} if key not in one or key not in other or not _same(one[key], other[key])]
+    for key in different:
+        sides = [_flow(params[key]) if key in params else "(none)" for params in (one, other)]
+        print(f"{_cell_text(key)}: {sides[0]} -> {sides[1]}")
+    if not different:
+        _say("no parameter differs")
     return 0
 
 
 def _verb_cmd(root: str, args: Any) -> int:
     import shlex
+    import shutil
     name, _, text = _one_run(root, args.run)
     line = next((line for line in text.split("\n") if line.startswith(_ARGV)), None)
     if line is None:
         raise _NotFound(f"{name} does not say how it was launched (exman 0.1.x made it, or its words are no text): run it with --config")
     words = [_text(word) for word in load_yaml(f"argv: {line[len(_ARGV):]}\n")["argv"]]
-    sys.stdout.flush()
-    line = " ".join(["python", *map(shlex.quote, words)]) + "\n"
+    python = "python" if shutil.which("python") or not shutil.which("python3") else "python3"
+    line = " ".join([python, *map(shlex.quote, words)]) + "\n"
     if hasattr(sys.stdout, "buffer"):
         sys.stdout.buffer.write(line.encode("utf-8", "surrogateescape"))       # undecodable words as they were typed
     else:
@@ -3029,14 +3500,19 @@ def _verb_cmd(root: str, args: Any) -> int:
 def _verb_mark(root: str, args: Any) -> int:
     found, missing = _named_runs(root, args.runs, ("runs",))
     for _, name in found:
-        _mark(root, args.key, name, False)
+        _mark(root, args.key, name, _is_shared(root))
     for line in missing:
         _say(f"{line}: not marked")
     return 1 if missing else 0
 
 
+def _is_shared(root: str) -> bool:
+    """Whether the group may write in this root, as shared=True makes it: then it may write what a verb makes there."""
+    return os.name == "posix" and bool(os.stat(os.path.join(root, "runs")).st_mode & stat.S_IWGRP)
+
+
 def _verb_unmark(root: str, args: Any) -> int:
-    entries = _marked(_existing_root(root), args.key)
+    entries = _existing_mark(_existing_root(root), args.key)
     status = 0
     for word in args.runs:
         names = [name for name in entries if word == name or (_is_number(word) and int(word) == _number(name))]
@@ -3049,17 +3525,14 @@ def _verb_unmark(root: str, args: Any) -> int:
     return status
 
 
-def _entries_below(root: str, key: str, name: str) -> Iterator[str]:
-    """The entries of a run under a mark and those below it."""
-    for folder, folders, files in os.walk(os.path.join(root, "marked", *key.split("/"))):
-        for entry in {name, f"{name}.yaml"}.intersection(folders + files):
-            if entry != name or os.path.islink(os.path.join(folder, entry)):
-                yield os.path.join(folder, entry)
-
-
 def _verb_marks(root: str, args: Any) -> int:
-    for mark in _marks(_existing_root(root)):
-        print(f"{mark}  {len(_marked(root, mark))}")
+    entries = [*_mark_entries(_existing_root(root), [])]
+    runs = {mark: {name for at, name, _ in entries if (at + "/").startswith(mark + "/")} for mark in _marks_of(entries)}
+    if not runs:
+        _say("no marks")
+    width = max(map(_text_width, map(_cell_text, runs)), default=0)
+    for mark, names in runs.items():
+        print(f"{_padded(_cell_text(mark), width, False)}  {len(names)}")
     return 0
 
 
@@ -3069,14 +3542,18 @@ def _verb_delete(root: str, args: Any) -> int:
         names = ", ".join(name for _, name in found)
         print(f"delete {names} with all files? [y/N] ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            _say("nothing was deleted")
             return 1
     for part, name in found:
         _unlist(root, name)
+        if not args.all and part != "runs":
+            _say(f"run {_number(name)} is in {part}/ and so in no index: --all deletes its files")
         if args.all:                                    # hidden first: a kill leaves no run without its files in sight
             hidden = os.path.join(root, part, f".{name}.deleted")
             os.rename(os.path.join(root, part, name), hidden)
             import shutil
-            shutil.rmtree(hidden)
+            with _naming(hidden):
+                shutil.rmtree(hidden)
     for line in missing:
         _say(f"{line}: not deleted")
     return 1 if missing else 0
@@ -3086,21 +3563,21 @@ def _verb_fix(root: str, args: Any) -> int:
     runs = set(_run_names(_existing_root(root), "runs"))
     index = os.path.join(root, "index")
     entries = {entry[:-5] for entry in _listed(index) if entry.endswith(".yaml") and _RUN_NAME.fullmatch(entry[:-5])}
-    for name in sorted(entries - runs):
+    dangling = {entry for entry in entries if entry not in runs or not os.path.exists(os.path.join(index, f"{entry}.yaml"))}
+    for name in sorted(dangling):
         _unlink(os.path.join(index, f"{name}.yaml"))
-        print(f"took away index/{_shown(name)}.yaml: its run is gone")
-    for name in sorted(runs - entries):
+        print(f"took away index/{_shown(name)}.yaml: it led nowhere")
+    for name in sorted(runs - (entries - dangling)):
         if os.path.isfile(os.path.join(root, "runs", name, "params.yaml")):
-            _make_folder(index, False)
-            _link(root, os.path.join("index", f"{name}.yaml"), name, False)
+            _make_folder(index, _is_shared(root))
+            _link(root, os.path.join("index", f"{name}.yaml"), name, _is_shared(root))
             print(f"made index/{_shown(name)}.yaml")
         else:
             _say(f"runs/{_shown(name)} has no params.yaml: left alone")
-    for mark in _marks(root):
-        for name in sorted(set(_marked(root, mark)) - runs):
-            for entry in _entries_below(root, mark, name):
-                if _unlink(entry):
-                    print(f"took away {_shown(os.path.relpath(entry, root))}: its run is gone")
+    for mark, name, _ in [*_mark_entries(root, [])]:
+        for entry in _entries_below(root, mark, name) if name not in runs else ():
+            if _unlink(entry):
+                print(f"took away {_shown(os.path.relpath(entry, root))}: its run is gone")
     return 0
 
 
