@@ -767,6 +767,7 @@ class _Replay:
             return parser, namespace
         by_dest, rivals = _by_dest(parser), _rivals(parser)
         _fill_defaults(parser, namespace)
+        below = self._dests_below(parser, files)
         taken = {action for action in parser._actions if action in self.given}
         settled: Dict[str, bool] = {}                   # dest -> whether its value is another than the default
         replayed: List[argparse.Action] = []
@@ -778,7 +779,9 @@ class _Replay:
                         or (actions and actions[0].nargs == argparse.PARSER)):
                     continue
                 settled[dest] = False
-                if not actions:                         # of set_defaults, without an option
+                if dest in below:                       # the subcommand's value replaces this parser's
+                    replayed += [action for action in actions if _is_missed(action)]
+                elif not actions:                         # of set_defaults, without an option
                     setattr(namespace, dest, _values_of(file.values[key]))
                     self.wordless |= not _same(getattr(namespace, dest), parser._defaults[dest])
                 elif not (file.recorded and self._is_left_alone(parser, actions, file.values[key])):
@@ -795,6 +798,8 @@ class _Replay:
     def _is_left_alone(self, parser: ExParser, actions: List[argparse.Action], raw: Any) -> bool:
         """Whether a recorded value is the default that argparse sets by itself."""
         action, default = actions[0], _default(parser, actions)
+        if default is argparse.SUPPRESS:
+            return False
         same = _same(_values_of(raw), _held_default(parser, action, default))
         if not same and type(default) is str and action.nargs != 0 and not isinstance(action.type, argparse.FileType):
             same = _same(_values_of(raw), _held_default(parser, action, _silent(parser, action, default)))
@@ -833,14 +838,24 @@ class _Replay:
             self.restored[dest] = value
         return not _same(getattr(namespace, dest, None), default)
 
+    def _chosen(self, parser: ExParser, action: argparse.Action, files: List[_File]) -> Tuple[Optional[str], List[Tuple[_File, str]]]:
+        """The name of a subparser that the command line, or else a file, names; and what each file names."""
+        named = [(file, str(file.values[key])) for file in files for key, dest in _keys_of(parser, file).items() if dest == action.dest]
+        return self.given[action][0] if action in self.given else named[0][1] if named else None, named
+
+    def _dests_below(self, parser: ExParser, files: List[_File]) -> List[str]:
+        """The dests that a chosen subparser has too."""
+        choosers = [action for action in parser._actions if action.nargs == argparse.PARSER and isinstance(action.choices, dict)]
+        subparsers = [action.choices.get(self._chosen(parser, action, files)[0]) for action in choosers]
+        return [dest for subparser in subparsers if subparser is not None for dest, actions in _by_dest(subparser).items()
+                if _sets(actions, self.given)]
+
     def _choose(self, parser: ExParser, view: ExParser, namespace: Any, files: List[_File]) -> None:
         """Hand the files on to the subparser that the command line or a file names."""
         for action in parser._actions:
             if action.nargs != argparse.PARSER or not isinstance(action.choices, dict):
                 continue
-            named = [(file, str(file.values[key])) for file in files for key, dest in _keys_of(parser, file).items()
-                     if dest == action.dest and _values_of(file.values[key]) is not None]
-            chosen = self.given[action][0] if action in self.given else named[0][1] if named else None
+            chosen, named = self._chosen(parser, action, files)
             subparser = action.choices.get(chosen)
             if subparser is None:
                 if chosen is not None and action not in self.given:
@@ -1101,14 +1116,17 @@ def _record(parser: ExParser, parse: _Parse, namespace: Any, state: Optional[_Gi
     lines: Dict[str, str] = {}                          # dest -> its line of the file
     comments, notes, aside = [], [], {"local_rank"}     # the launcher's --local-rank differs between the ranks of one job
     git = state is not None
+    makers: Dict[str, Tuple[argparse.ArgumentParser, List[argparse.Action]]] = {}
     for owner, dest, actions in _dests(parser, parse):
         if dest == argparse.SUPPRESS:
             notes.append(f"the subcommand {parse.typed[actions[0]][-1][0]!r} is not recorded: give add_subparsers() a dest")
-            continue
+        elif dest not in makers or _sets(actions, parse.typed):     # a subcommand's value replaces that of the parser above
+            makers[dest] = owner, actions
+    for dest, (owner, actions) in makers.items():
         value = values.pop(dest, _MISSING)
         if value is _MISSING:
             value = getattr(namespace, dest, _MISSING)  # of a namespace= object with properties or slots
-        if value is _MISSING or dest in lines:
+        if value is _MISSING:
             continue
         held = _held(owner, actions, value, parse.typed)
         if held is not _MISSING:
@@ -1133,6 +1151,11 @@ def _record(parser: ExParser, parse: _Parse, namespace: Any, state: Optional[_Gi
     return _Record("".join([*lines.values(), *own, *comments, *told]),
                    "".join([*identity, repr((tmp, name or "", _script_path() or os.getcwd()))]),
                    name, tmp, _automarks(parser, namespace), state.diff if state else None, notes)
+
+
+def _sets(actions: List[argparse.Action], given: Iterable[argparse.Action]) -> bool:
+    """Whether a parser puts something into the namespace for these options of one dest."""
+    return any([action in given or action.default is not argparse.SUPPRESS for action in actions])
 
 
 def _line(key: str, value: Any) -> str:
@@ -1385,6 +1408,8 @@ def _layouts(parser: argparse.ArgumentParser, parse: _Parse, namespace: Any, wan
                 several += [option, *call]
             else:
                 single += [f"{option}={call[0]}"] if call else [option]
+    if len({action.dest for action in wanted if action in parser._actions}) < sum(action in wanted for action in parser._actions):
+        return                                          # several options of one dest: nobody kept their order
     for words in below:
         yield [*several, *single, *positional, *words]
         yield [*several, *single, "--", *positional, *words]
@@ -1933,7 +1958,8 @@ _Launcher.__doc__ = """What a launcher sets: the variables of a process's rank a
 ('' where the launcher tells launches apart by itself); the variables that tell one launch from the next."""
 
 _JOB = ("SLURM_JOB_ID", "SLURM_RESTART_COUNT", "PBS_JOBID", "LSB_JOBID", "LSB_JOBINDEX")
-_LAUNCHERS = (                                          # the inner first: torchrun runs in tasks of the others, hydra's proxies in srun's
+# The inner first: torchrun runs in the tasks of the others, and hydra's proxies, which start ranks, in those of srun.
+_LAUNCHERS = (
     _Launcher("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT")),
     _Launcher("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "", ("PMIX_NAMESPACE", "OMPI_MCA_orte_precondition_transports")),
     _Launcher("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_LOCAL_SIZE", ("SLURM_STEP_ID",)),
@@ -2776,15 +2802,15 @@ _REFUSED = {
 # ---------------------------------------------------------------------------------------------------------------------
 
 if TYPE_CHECKING:
-    _Signature = Tuple[int, int, int]                   # inode, size, mtime_ns
-    _Row = Tuple[int, datetime.datetime, pathlib.Path, Tuple[str, ...], Tuple[Any, ...]]    # id, time, root, keys, values
-    _Known = Dict[str, Tuple[_Signature, Union[_Row, str]]]
-    _Task = Tuple[str, Optional[_Signature]]
-    _Fetched = Tuple[_Signature, Union[bytes, OSError, None]]
-    _Mark = Union[str, os.PathLike[str]]
+    _Signature = tuple[int, int, int]                   # inode, size, mtime_ns
+    _Row = tuple[int, datetime.datetime, pathlib.Path, tuple[str, ...], tuple[Any, ...]]    # id, time, root, keys, values
+    _Known = dict[str, tuple[_Signature, Union[_Row, str]]]
+    _Task = tuple[str, Optional[_Signature]]
+    _Fetched = tuple[_Signature, Union[bytes, OSError, None]]
+    _Path = Union[str, os.PathLike[str]]
 
 _RECORD_BOUND = 16 << 20                                # a record is small: what is larger is something else
-_LINES_KEPT = 1 << 16                                   # distinct lines remembered at once, some 15 MB
+_TEXTS_KEPT, _LAYOUTS_KEPT = 1 << 15, 32                # distinct values and keys of files remembered while a table is read
 _FIRST_READS, _SLOW_READ, _READERS, _WINDOW = 32, 0.0005, 16, 512
 # A FIFO must not hold the table up, Windows must not translate line ends; each flag where the system has it.
 _READ_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -2798,77 +2824,88 @@ class Index:
             print(ex.id, ex.lr, ex.root / "plot.png")
     """
 
-    def __init__(self, root: Union[str, os.PathLike[str]]) -> None:
+    def __init__(self, root: _Path) -> None:
         from pathlib import Path
         self.root = Path(os.path.abspath(os.fsdecode(root)))
         self._known: _Known = {}                        # by run: its file as last read, and the row or why there is none
 
-    def info(self, mark: Optional[_Mark] = None) -> Any:
+    def info(self, mark: _Path | None = None) -> Any:
         """Return a DataFrame with a row a run, sorted by id; without pandas, a list of dicts.
 
         Columns: id, time, root (the run's folder, a Path), then the parameters in the order they first appear. An unknown
         mark is a KeyError; a run that cannot be read costs its row and a warning.
         """
-        columns, problems = _columns(self, mark)
+        import gc
+        try:
+            import pandas
+        except ImportError:
+            pandas = None
+        collecting = gc.isenabled()
+        gc.disable()                                    # rows make no cycles, and looking for some costs as much as reading
+        try:
+            rows, problems = self._read(mark)
+            if pandas is None:
+                table: Any = _dicts(dict(_columns(rows)))
+            else:
+                # As Series, for the constructor of a frame would guess: str from objects, seconds from times.
+                columns = {key: pandas.Series(cells, dtype=_dtype(key, cells)) for key, cells in _columns(rows)}
+                table = pandas.DataFrame(columns, copy=False)
+        finally:
+            if collecting:
+                gc.enable()
         if problems:
             import warnings
             for problem in problems:
                 warnings.warn(problem, stacklevel=2)
-        try:
-            import pandas
-        except ImportError:
-            return _dicts(columns)
-        # As Series, for the constructor of a frame would guess: str from objects, seconds from times.
-        return pandas.DataFrame({key: pandas.Series(cells, dtype=_dtype(key, cells)) for key, cells in columns.items()})
+        return table
 
-    def _read(self, mark: Optional[_Mark]) -> Tuple[List[_Row], List[str]]:
+    def _read(self, mark: _Path | None) -> tuple[list[_Row], list[str]]:
         """The rows by id and what kept others out. Files that are as they were are not read again."""
-        root, problems = os.fspath(self.root), []       # type: Tuple[str, List[str]]
+        root = os.fspath(self.root)
+        problems: list[str] = []
         try:
             paths = _indexed(root) if mark is None else _marked(root, mark, problems)
         except OSError as error:
             return [], [f"no runs in {root!r}: {error.strerror}: check the path"]
-        names = sorted(paths, key=lambda name: (int(name.partition("-")[0]), name))
-        known, found, rows = self._known, {}, []        # type: Tuple[_Known, _Known, List[_Row]]
+        names = sorted(paths)
+        known = self._known
+        found: _Known = {}
+        rows: list[_Row] = []
         tasks = [(paths[name], known[name][0] if name in known else None) for name in names]
-        runs, lines = self.root / "runs", _Lines()
+        texts = _Texts(self.root / "runs")
         for name, (signature, content) in zip(names, _counted(_fetched(tasks), len(tasks))):
-            if content is None:
-                row = known[name][1]
-            elif isinstance(content, bytes):
-                try:
-                    row = _row(runs, name, content, lines)
-                except ValueError as error:             # YAMLError and UnicodeDecodeError are
-                    row = f"{error}: mend it, or take the run out with `exman delete {name}`"
+            if isinstance(content, OSError):
+                row: _Row | str = _unread(name, paths[name], content)
+            elif content is None:
+                found[name] = known[name]
+                row = found[name][1]
             else:
-                reason = _unread(name, paths[name], content)
-                if reason:
-                    problems.append(f"{paths[name]!r} is left out of the table: {reason}")
-                continue
-            found[name] = signature, row
-            if isinstance(row, str):
-                problems.append(f"{paths[name]!r} is left out of the table: {row}")
-            else:
+                row = texts.row(name, content)
+                found[name] = signature, row
+            if not isinstance(row, str):
                 rows.append(row)
+            elif row:
+                problems.append(f"{paths[name]!r} is left out of the table: {row}")
         self._known = found if mark is None else {**known, **found}
+        rows.sort(key=lambda row: row[0])               # stable: runs of one number stay in the order of their names
         return rows, problems
 
 
-def _rows(root: Union[str, os.PathLike[str], Index], mark: Optional[str] = None) -> Tuple[List[str], List[Dict[str, Any]], List[str]]:
+def _rows(root: _Path | Index, mark: _Path | None = None) -> tuple[list[str], list[dict[str, Any]], list[str]]:
     """The names of the columns, a dict a run with all of them, and a sentence for each run that could not be read."""
-    columns, problems = _columns(root if isinstance(root, Index) else Index(root), mark)
+    rows, problems = (root if isinstance(root, Index) else Index(root))._read(mark)
+    columns = dict(_columns(rows))
     return list(columns), _dicts(columns), problems
 
 
-def _dicts(columns: Dict[str, Sequence[Any]]) -> List[Dict[str, Any]]:
+def _dicts(columns: dict[str, Sequence[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(columns, cells)) for cells in zip(*columns.values())]
 
 
-def _columns(index: Index, mark: Optional[_Mark]) -> Tuple[Dict[str, Sequence[Any]], List[str]]:
-    """The cells of each column, None where a run lacks it, and what kept other runs out."""
-    rows, problems = index._read(mark)
+def _columns(rows: list[_Row]) -> Iterator[tuple[str, Sequence[Any]]]:
+    """Each column's name and cells, None where a run lacks it; one after the other, for all at once take much memory."""
     ids, times, roots, schemas, values = zip(*rows) if rows else ((),) * 5
-    columns: Dict[str, Sequence[Any]] = {"id": ids, "time": times, "root": roots}
+    yield from zip(("id", "time", "root"), (ids, times, roots))
     different = dict.fromkeys(schemas)
     keys = list(dict.fromkeys(key for schema in different for key in schema))
     if len(different) > 1:
@@ -2878,8 +2915,7 @@ def _columns(index: Index, mark: Optional[_Mark]) -> Tuple[Dict[str, Sequence[An
             places[schema] = [place.get(key, -1) for key in keys]
         values = tuple(tuple(map((*own, None).__getitem__, places[schema])) for schema, own in zip(schemas, values))
     for key, cells in zip(keys, zip(*values)):
-        columns[key] = cells if _NESTED.isdisjoint(map(type, cells)) else [_own(cell) for cell in cells]
-    return columns, problems
+        yield key, cells if _NESTED.isdisjoint(map(type, cells)) else [_own(cell) for cell in cells]
 
 
 _NESTED = frozenset([list, dict])
@@ -2907,42 +2943,92 @@ def _dtype(key: str, cells: Sequence[Any]) -> str:
     return "object"
 
 
-def _row(runs: pathlib.Path, name: str, content: bytes, lines: _Lines) -> _Row:
-    """One run's (id, time, root, keys, values); a ValueError says why there is none."""
-    from datetime import datetime
-    digits, _, rest = name.partition("-")
-    number, date, hour = int(digits), rest[:10], f"{rest[11:13]}:{rest[14:16]}:{rest[17:19]}"
-    # datetime64[ns] ends in 2262, and newer Pythons take the hour 24.
-    if not ("1678" <= date < "2262" and hour < "24"):
-        raise ValueError(f"no such time as {date} {hour}")
-    time = datetime.fromisoformat(f"{date}T{hour}")
-    try:
-        text = content.decode()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"byte {error.start} is not UTF-8") from None
-    end = f"\nroot: runs/{name}\ntime: '{date}T{hour}'\nid: {number}\n"
-    if text.endswith(end):
+class _Texts(dict):  # type: ignore[type-arg]
+    """Makes rows of files, with each distinct text of a value parsed once: text (bytes) -> value.
+
+    A file that exman wrote is taken apart by one pattern for all files with its keys. Line by line is the same as the full
+    parser: a text is taken only if `key: text` is complete by itself, its key the plain string that stands there, at column
+    0. Whatever could make it part of something larger (an indented line, `- `, an open quote or bracket, an alias) is no
+    such line, and sends its file to load_yaml.
+    """
+
+    def __init__(self, runs: pathlib.Path) -> None:
+        self._runs = runs
+        self._layouts: list[tuple[Any, tuple[str, ...]]] = []       # (the pattern's fullmatch, the keys), the latest first
+        self._keys: dict[tuple[str, ...], tuple[str, ...]] = {}     # one tuple for all runs that have the same
+
+    def __missing__(self, text: bytes) -> Any:
+        if len(self) >= _TEXTS_KEPT:
+            self.clear()
+        value = self[text] = _scalar_line_value(text.decode())
+        return value
+
+    def row(self, name: str, content: bytes) -> _Row | str:
+        """The row of one run, or in a sentence why there is none."""
+        from datetime import datetime
+        digits, year, month, day, hour, minute, second = name.split("-", 7)[:7]
         try:
-            keys, values = lines.read(text[:-len(end)])
-            return number, time, runs / name, keys, values
-        except ValueError:                              # not only lines of exman's own: the full parser decides
-            pass
-    record = _load_record(text)
-    said = record.pop("root", None), record.pop("time", None), record.pop("id", None)
-    for key in record:
-        if type(key) is not str:
-            raise ValueError(f"the key {key!r:.80} is no name")
-    part = next((part for part in ("tmp", "fails") if said[0] == f"{part}/{name}"), "runs")
-    return number, time, runs.parent / part / name, *lines.schema(tuple(record), tuple(record.values()))
+            # datetime64[ns] ends in 2262, and newer Pythons take the hour 24.
+            if not ("1678" <= year < "2262" and hour < "24"):
+                raise ValueError("no such time")
+            time = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second))
+            quick = self._quick(name, content)
+            if quick is not None:
+                return int(digits), time, self._runs / name, *quick
+            record = _load_record(content.decode())
+            for key in record:
+                if type(key) is not str:
+                    raise ValueError(f"the key {key!r:.80} is no name")
+        except ValueError as error:                     # YAMLError and UnicodeDecodeError are
+            reason = f"byte {error.start} is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+            return f"{reason}: mend it, or take the run out with `exman delete {name}`"
+        root, _, _ = record.pop("root", None), record.pop("time", None), record.pop("id", None)
+        part = next((part for part in ("tmp", "fails") if root == f"{part}/{name}"), "runs")
+        return int(digits), time, self._runs.parent / part / name, self._shared(tuple(record)), tuple(record.values())
+
+    def _quick(self, name: str, content: bytes) -> tuple[tuple[str, ...], tuple[Any, ...]] | None:
+        """The keys and values of a file of exman's own lines, or None."""
+        for layout in self._layouts:
+            match = layout[0](content)
+            if match:
+                break
+        else:
+            layout = self._layout(content)
+            match = layout[0](content)
+            self._layouts.insert(0, layout)
+            del self._layouts[_LAYOUTS_KEPT:]
+        if layout is not self._layouts[0]:
+            self._layouts.remove(layout)
+            self._layouts.insert(0, layout)
+        if not match:
+            return None
+        *texts, root = match.groups()
+        try:
+            return (layout[1], tuple(map(self.__getitem__, texts))) if root.decode() == f"runs/{name}" else None
+        except ValueError:
+            return None
+
+    def _layout(self, content: bytes) -> tuple[Any, tuple[str, ...]]:
+        """The pattern of all files with the keys of this one, and these keys; it matches nothing where they are not plain."""
+        own = rb"(?:# [ -~]*\n)*root: ([^\n]*)\ntime: [^\n]*\nid: [0-9]+\n"
+        lines = re.fullmatch(rb"((?:[A-Za-z_][A-Za-z0-9_]*: [^\n]*\n)+?)" + own, content)
+        keys = [line.partition(b": ")[0].decode() for line in lines[1].splitlines()] if lines else []
+        taken = {"root", "time", "id", *keys}
+        if not keys or len(taken) != len(keys) + 3 or load_yaml("".join(f"{key}: 0\n" for key in keys)) != dict.fromkeys(keys, 0):
+            return re.compile(b"(?!)").fullmatch, ()
+        return re.compile("".join(f"{key}: ([^\n]*)\n" for key in keys).encode() + own).fullmatch, self._shared(tuple(keys))
+
+    def _shared(self, keys: tuple[str, ...]) -> tuple[str, ...]:
+        return self._keys.setdefault(keys, keys)
 
 
 # Numbers to YAML 1.2 and text to YAML 1.1, which exman 0.1.x wrote without quotes: 08, 1e5, 1.5e3, -.5, 0o17.
 _TEXT_IN_1_1 = r"[-+]?0[0-9]+|0o[0-7]+|[-+]?[0-9]+[eE][-+]?[0-9]+|[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)[eE][0-9]+|[-+]\.[0-9]+(?:[eE][-+]?[0-9]+)?"
 
 
-def _load_record(text: str) -> Dict[Any, Any]:
+def _load_record(text: str) -> dict[Any, Any]:
     """A run's parameters with the values that were parsed, whichever exman recorded them; this one quotes such text."""
-    if not re.compile(f"[ \\[](?:{_TEXT_IN_1_1})").search(text):
+    if not re.search(f"[ \\[](?:{_TEXT_IN_1_1})", text):
         return load_yaml(text)
     return _parse_yaml(text, _in_record(_resolve))[0]
 
@@ -2953,51 +3039,7 @@ def _in_record(plain: Callable[[str], Any]) -> Callable[[str], Any]:
     return lambda text: text if in_1_1.fullmatch(text) else plain(text)
 
 
-class _Lines(dict):  # type: ignore[type-arg]
-    """line -> (key, value): each distinct line of the files that exman wrote is parsed once a table.
-
-    Line by line is the same as the full parser: a line is taken only if `key: value` is complete by itself, its key the
-    plain string that stands there, at column 0. Whatever could make it part of something larger (an indented line, `- `,
-    an open quote or bracket, an alias) is no such line, and sends its whole file to load_yaml.
-    """
-
-    def __init__(self) -> None:
-        self._keys: Dict[str, str] = {}
-        self._schemas: Dict[Tuple[str, ...], Tuple[str, ...]] = {}
-
-    def __missing__(self, line: str) -> Tuple[str, Any]:
-        key, colon, text = line.partition(": ")
-        if not colon:
-            raise ValueError
-        if key not in self._keys:
-            if load_yaml(f"{key}: 0") != {key: 0}:
-                raise ValueError
-            self._keys[key] = key
-        pair = self._keys[key], _scalar_line_value(text)
-        if len(self) >= _LINES_KEPT:
-            self.clear()
-        self[line] = pair
-        return pair
-
-    def read(self, body: str) -> Tuple[Tuple[str, ...], Tuple[Any, ...]]:
-        """The keys and values of the lines."""
-        lines = body.split("\n")
-        if "\n# " in body:
-            # A comment of printable characters hides no line break.
-            lines = [line for line in lines if not (line.startswith("# ") and line.isprintable())]
-        keys, values = zip(*map(self.__getitem__, lines))
-        return self.schema(keys, values)
-
-    def schema(self, keys: Tuple[str, ...], values: Tuple[Any, ...]) -> Tuple[Tuple[str, ...], Tuple[Any, ...]]:
-        """The same, with one tuple for the same keys of all runs."""
-        if keys not in self._schemas:
-            if len({"root", "time", "id", *keys}) != len(keys) + 3:
-                raise ValueError("duplicate keys")
-            self._schemas[keys] = keys
-        return self._schemas[keys], values
-
-
-def _fetched(tasks: List[_Task]) -> Iterator[_Fetched]:
+def _fetched(tasks: list[_Task]) -> Iterator[_Fetched]:
     """What _fetch says of each task, in order; many readers where one by one is slow, as on a network mount."""
     import time
     start = time.perf_counter()
@@ -3075,7 +3117,7 @@ def _reported(fetched: Iterator[_Fetched], total: int) -> Iterator[_Fetched]:
             print("\r" + " " * width + "\r", end="", file=sys.stderr, flush=True)
 
 
-def _indexed(root: str) -> Dict[str, str]:
+def _indexed(root: str) -> dict[str, str]:
     """Run name -> path of its entry in the index."""
     folder = os.path.join(root, "index")
     try:
@@ -3083,15 +3125,21 @@ def _indexed(root: str) -> Dict[str, str]:
     except FileNotFoundError:
         os.stat(root)                                   # its error says that there is no root; without an index it has no runs
         return {}
-    return {entry[:-5]: os.path.join(folder, entry) for entry in entries if entry[-5:] == ".yaml" and _RUN_NAME.fullmatch(entry[:-5])}
+    folder = os.path.join(folder, "")
+    return {entry[:-5]: folder + entry for entry in entries if _is_entry(entry)}
 
 
-def _marks(root: str) -> List[str]:
+def _is_entry(name: str) -> bool:
+    """Whether a file of index/ or of a mark is exman's link to a run."""
+    return name.endswith(".yaml") and _RUN_NAME.fullmatch(name[:-5]) is not None
+
+
+def _marks(root: str) -> list[str]:
     """All marks that have an entry, directly or below."""
     return _marks_of(_mark_entries(root, []))
 
 
-def _marks_of(entries: Iterable[Tuple[str, str, str]]) -> List[str]:
+def _marks_of(entries: Iterable[tuple[str, str, str]]) -> list[str]:
     marks = set()
     for mark in {mark for mark, _, _ in entries}:
         while mark:
@@ -3100,7 +3148,7 @@ def _marks_of(entries: Iterable[Tuple[str, str, str]]) -> List[str]:
     return sorted(marks)
 
 
-def _marked(root: str, mark: _Mark, problems: Optional[List[str]] = None) -> Dict[str, str]:
+def _marked(root: str, mark: _Path, problems: list[str] | None = None) -> dict[str, str]:
     """Run name -> path to read, for the runs of a mark and of those below it; KeyError for an unknown mark."""
     from pathlib import PurePath
     problems = [] if problems is None else problems
@@ -3109,9 +3157,9 @@ def _marked(root: str, mark: _Mark, problems: Optional[List[str]] = None) -> Dic
     wanted = PurePath(mark).as_posix()
     # Looked up among the marks found, a key that is absolute or climbs opens nothing.
     if wanted not in marks:
-        there = f"there are {', '.join(map(repr, marks))}" if marks else f"{root!r} has no marks"
-        raise KeyError("; ".join([f"no mark {mark!r}: {there}", *problems]))
-    found: Dict[str, str] = {}
+        there = f"there are {', '.join(map(repr, marks))}" if marks else f"{root!r} has none"
+        raise KeyError("; ".join([f"no mark {wanted!r}: {there}", *problems]))
+    found: dict[str, str] = {}
     for at, name, path in entries:
         if (at + "/").startswith(wanted + "/"):
             found.setdefault(name, path)
@@ -3123,7 +3171,7 @@ def _marked(root: str, mark: _Mark, problems: Optional[List[str]] = None) -> Dic
     return found
 
 
-def _mark_entries(root: str, problems: List[str]) -> Iterator[Tuple[str, str, str]]:
+def _mark_entries(root: str, problems: list[str]) -> Iterator[tuple[str, str, str]]:
     """(mark, run name, path to read) of every entry, the outer marks first. Links to folders are not entered."""
     folders = [("", os.path.join(root, "marked"))]
     for mark, folder in folders:                        # it grows while it is walked
@@ -3137,7 +3185,7 @@ def _mark_entries(root: str, problems: List[str]) -> Iterator[Tuple[str, str, st
             continue
         for entry, is_folder in entries:
             path = os.path.join(folder, entry)
-            if mark and entry[-5:] == ".yaml" and _RUN_NAME.fullmatch(entry[:-5]):
+            if mark and _is_entry(entry):
                 yield mark, entry[:-5], path
             elif mark and _RUN_NAME.fullmatch(entry):   # exman 0.1.x linked the run's folder
                 yield mark, entry, os.path.join(path, "params.yaml")
@@ -3486,7 +3534,7 @@ def _verb_cmd(root: str, args: Any) -> int:
     name, _, text = _one_run(root, args.run)
     line = next((line for line in text.split("\n") if line.startswith(_ARGV)), None)
     if line is None:
-        raise _NotFound(f"{name} does not say how it was launched (exman 0.1.x made it, or its words are no text): run it with --config")
+        raise _NotFound(f"{name} does not say how it was launched: run it with --config")      # one of exman 0.1.x, for example
     words = [_text(word) for word in load_yaml(f"argv: {line[len(_ARGV):]}\n")["argv"]]
     python = "python" if shutil.which("python") or not shutil.which("python3") else "python3"
     line = " ".join([python, *map(shlex.quote, words)]) + "\n"
