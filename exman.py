@@ -109,7 +109,8 @@ class Run:
             self._log = _Log(self._file("log"), self._shared)
         return self
 
-    def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]) -> bool:
+    def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException],
+                 trace: Optional[TracebackType]) -> bool:
         self._depth -= 1
         if self._depth > 0:
             return False                                # the outermost block of nested ones decides
@@ -254,7 +255,8 @@ def _beside(run: Optional[Run], namespace: Any = None) -> Any:
     if namespace is None:
         namespace = Namespace()
     if type(namespace) is argparse.Namespace or isinstance(namespace, Namespace):
-        namespace.__class__ = Namespace if run is None else type("Namespace", (Namespace,), {"__module__": __name__, "_exman_run": run})
+        beside = {"__module__": __name__, "_exman_run": run}
+        namespace.__class__ = Namespace if run is None else type("Namespace", (Namespace,), beside)
     return namespace
 
 
@@ -840,13 +842,14 @@ class _Replay:
 
     def _chosen(self, parser: ExParser, action: argparse.Action, files: List[_File]) -> Tuple[Optional[str], List[Tuple[_File, str]]]:
         """The name of a subparser that the command line, or else a file, names; and what each file names."""
-        named = [(file, str(file.values[key])) for file in files for key, dest in _keys_of(parser, file).items() if dest == action.dest]
+        named = [(file, str(file.values[key])) for file in files for key, dest in _keys_of(parser, file).items()
+                 if dest == action.dest and _values_of(file.values[key]) is not None]
         return self.given[action][0] if action in self.given else named[0][1] if named else None, named
 
     def _dests_below(self, parser: ExParser, files: List[_File]) -> List[str]:
         """The dests that a chosen subparser has too."""
         choosers = [action for action in parser._actions if action.nargs == argparse.PARSER and isinstance(action.choices, dict)]
-        subparsers = [action.choices.get(self._chosen(parser, action, files)[0]) for action in choosers]
+        subparsers = [dict(action.choices or {}).get(self._chosen(parser, action, files)[0]) for action in choosers]
         return [dest for subparser in subparsers if subparser is not None for dest, actions in _by_dest(subparser).items()
                 if _sets(actions, self.given)]
 
@@ -1236,7 +1239,8 @@ def _appended_to(parser: argparse.ArgumentParser, action: argparse.Action) -> Li
     if not isinstance(action, argparse._AppendAction) or type(action.default) is not list:
         return []
     items = [_storable(item) for item in action.default]
-    return [held if held is not _MISSING else _text_of(parser, action, item) for held, item in zip(items, action.default)]
+    return [held if held is not _MISSING else _held_items(parser, action, item) if type(item) is list else _text_of(parser, action, item)
+            for held, item in zip(items, action.default)]
 
 
 def _held_typed(parser: argparse.ArgumentParser, action: argparse.Action, value: Any, texts: Any) -> Any:
@@ -1276,7 +1280,7 @@ def _text_of(parser: argparse.ArgumentParser, action: argparse.Action, value: An
     """A text that the option's type makes a default of that is not plain: Path("data"), Color.RED, torch.nn.ReLU."""
     if action.type is None or isinstance(action.type, argparse.FileType):
         return _MISSING
-    for name in (str(value), getattr(value, "value", None), getattr(value, "name", None), getattr(value, "__name__", None)):
+    for name in (str(value), *(getattr(value, key, None) for key in ("value", "name", "__name__", "pattern"))):
         if type(name) is str and _equal(_silent(parser, action, name), value):
             return _storable(name)
     return _MISSING
@@ -1487,8 +1491,9 @@ def _mark_part(text: str) -> str:
 
 _GIT_SECONDS = 30.0                                     # for all calls together: no launch waits longer for git
 # What a user's settings would make of the diff that `git apply` does not take; settings that an old git ignores.
-_PLAIN_DIFF = ("-c", "diff.noprefix=false", "-c", "diff.mnemonicPrefix=false", "-c", "diff.context=3", "-c", "diff.relative=false",
-               "diff", "--binary", "--no-color", "--no-ext-diff", "--no-textconv", "--submodule=short", "--ignore-submodules=dirty")
+_PLAIN_DIFF = ("-c", "diff.noprefix=false", "-c", "diff.mnemonicPrefix=false", "-c", "diff.context=3",
+               "-c", "diff.relative=false", "diff", "--binary", "--no-color", "--no-ext-diff", "--no-textconv",
+               "--submodule=short", "--ignore-submodules=dirty")
 _OF_ANOTHER_REPOSITORY = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_DIFF_OPTS")     # inside a git hook
 
 
@@ -3479,7 +3484,8 @@ def _shorten(table: List[List[str]], values: List[List[Any]]) -> None:
     start = 5 if len({cells[1][:4] for cells in table[1:]}) == 1 else 0
     for cells, row in zip(table[1:], values):
         cells[1] = cells[1][start:16]
-        cells[2:] = [f"{value:.5g}" if type(value) is float and len(cell) > 8 else cell for cell, value in zip(cells[2:], row[2:])]
+        cells[2:] = [f"{value:.5g}" if type(value) is float and len(cell) > 8 else cell
+                     for cell, value in zip(cells[2:], row[2:])]
 
 
 def _padded(text: str, width: int, right: bool) -> str:
