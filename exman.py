@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     import datetime
     import pathlib
     from types import TracebackType
-    from typing import Any, Callable, Dict, IO, Iterable, Iterator, List, NoReturn, Optional, Sequence, Tuple, Type, Union
+    from typing import IO, Any, Callable, Iterable, Iterator, NoReturn, Optional, Sequence, Union
 
 __all__ = ["ArgumentError", "ExParser", "Index", "Namespace", "Run", "YAMLError", "dump_yaml", "load_yaml", "main", "optional", "simpleroot"]
 __version__ = "1.0.0"
@@ -76,7 +76,7 @@ class Run:
         self._maker = maker                             # the process that made the run; only that one moves it
         self._depth = 0
         self._entered = 0                               # the process that counts the depth: a fork starts anew
-        self._log: Optional[_Log] = None
+        self._log: _Log | None = None
 
     @property
     def root(self) -> pathlib.Path:
@@ -91,14 +91,14 @@ class Run:
     def __repr__(self) -> str:
         return f"<exman.Run {self.id}: {os.path.join(self._base, self._part, self.name)}>"
 
-    def __reduce__(self) -> Tuple[Any, ...]:
+    def __reduce__(self) -> tuple[Any, ...]:
         # A copy in another process has not made the run: there it logs beside the maker and moves nothing.
         return Run, (self._base, self._part, self.name), {"_rank": self._rank, "_shared": self._shared}
 
     def __copy__(self) -> Run:
         return self
 
-    def __deepcopy__(self, memo: Dict[int, Any]) -> Run:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Run:
         return self
 
     def __enter__(self) -> Run:
@@ -109,8 +109,8 @@ class Run:
             self._log = _Log(self._file("log"), self._shared)
         return self
 
-    def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException],
-                 trace: Optional[TracebackType]) -> bool:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> bool:
         self._depth -= 1
         if self._depth > 0:
             return False                                # the outermost block of nested ones decides
@@ -161,7 +161,7 @@ class _Log:
 
     def __init__(self, path: str, shared: bool) -> None:
         self._stream = before = sys.stdout
-        self._copy: Optional[IO[str]] = None
+        self._copy: IO[str] | None = None
 
         try:
             self._copy = open(path, "a", buffering=1, encoding="utf-8", errors="backslashreplace")
@@ -223,7 +223,7 @@ class _Log:
         self._stream.close()
 
 
-def _log_handlers(stream: Any) -> List[Any]:
+def _log_handlers(stream: Any) -> list[Any]:
     """The handlers of the logging module, if the script uses it, that write to this stream."""
     # The list of all handlers there are: those behind a queue or a buffer are in no logger's own.
     handlers = [ref() for ref in getattr(sys.modules.get("logging"), "_handlerList", ())]
@@ -238,7 +238,7 @@ class Namespace(argparse.Namespace):
     """
 
     # Kept on a class made for each parse, and not on the object, so that vars(), == and json see parameters alone.
-    _exman_run: Optional[Run] = None
+    _exman_run: Run | None = None
 
     def __getattr__(self, name: str) -> Any:
         run = type(self)._exman_run
@@ -246,11 +246,11 @@ class Namespace(argparse.Namespace):
             return run.root if name == "root" else run
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
-    def __reduce_ex__(self, protocol: Any) -> Tuple[Any, ...]:
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         return _beside, (type(self)._exman_run,), self.__dict__
 
 
-def _beside(run: Optional[Run], namespace: Any = None) -> Any:
+def _beside(run: Run | None, namespace: Any = None) -> Any:
     """The namespace with the run beside its parameters; an object of the caller's own class is left as it is."""
     if namespace is None:
         namespace = Namespace()
@@ -279,11 +279,11 @@ def simpleroot(__file__: str) -> pathlib.Path:
     return Path(os.path.dirname(os.path.abspath(__file__)), "exman")
 
 
-def optional(type: Callable[[str], Any]) -> Callable[[Optional[str]], Any]:
+def optional(type: Callable[[str], Any]) -> Callable[[str | None], Any]:
     """Make a type= that also takes none and null, in any case: optional(int)("none") is None."""
     convert = _bool if type is bool else type
 
-    def optional_type(text: Optional[str]) -> Any:
+    def optional_type(text: str | None) -> Any:
         return None if text is None or text.lower() in ("none", "null") else convert(text)
     optional_type.__name__ = f"optional {getattr(type, '__name__', type)}"
     return optional_type
@@ -311,8 +311,8 @@ class _Settings:
         self.default_config_files = tuple(default_config_files)
         self.git = git if git is not None and git is not False else (True if git_assert_clean else None)
         self.git_assert_clean = git_assert_clean
-        self.setters: List[Callable[[Any], object]] = []
-        self.validators: List[Tuple[Callable[[Any], object], str]] = []
+        self.setters: list[Callable[[Any], object]] = []
+        self.validators: list[tuple[Callable[[Any], object], str]] = []
 
     def folder(self) -> str:
         """The root as an absolute path: as given, else `exman` beside the main script or in the working directory."""
@@ -343,16 +343,16 @@ class _Parse:
     """One outermost parse while it lasts: what was typed, what exman's own options said, what a file gives."""
 
     def __init__(self) -> None:
-        self.typed: Dict[argparse.Action, List[List[str]]] = {}     # the strings of each time an option was given
-        self.own: Dict[str, Any] = {}                               # exman's options: config, tmp, name, git_dirty
-        self.replay: Optional[_Replay] = None                       # the files' values, where there are files
-        self.argv: List[str] = []
+        self.typed: dict[argparse.Action, list[list[str]]] = {}     # the strings of each time an option was given
+        self.own: dict[str, Any] = {}                               # exman's options: config, tmp, name, git_dirty
+        self.replay: _Replay | None = None                       # the files' values, where there are files
+        self.argv: list[str] = []
         self.method = "parse_args"
-        self.left: List[str] = []                                   # what parse_known_args did not know
+        self.left: list[str] = []                                   # what parse_known_args did not know
 
 
 # The parse under way in this thread: a parse inside it (a subparser's, an action's) belongs to it.
-_PARSE: ContextVar[Optional[_Parse]] = ContextVar("exman_parse", default=None)
+_PARSE: ContextVar[_Parse | None] = ContextVar("exman_parse", default=None)
 
 
 class _Container:
@@ -388,9 +388,9 @@ class ExParser(_Container, argparse.ArgumentParser):
     Raises OSError, with one line that says what to do, where a run cannot be made; no run is left half-made.
     """
 
-    def __init__(self, *args: Any, root: Union[str, os.PathLike[str], None] = None, zfill: int = 6, shared: bool = False,
-                 automark: Iterable[str] = (), default_config_files: Iterable[Union[str, os.PathLike[str]]] = (),
-                 git: Union[bool, str, os.PathLike[str], None] = None, git_assert_clean: bool = False, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, root: str | os.PathLike[str] | None = None, zfill: int = 6, shared: bool = False,
+                 automark: Iterable[str] = (), default_config_files: Iterable[str | os.PathLike[str]] = (),
+                 git: bool | str | os.PathLike[str] | None = None, git_assert_clean: bool = False, **kwargs: Any) -> None:
         self._exman = _Settings(root, zfill, shared, automark, default_config_files, git, git_assert_clean)
         super().__init__(*args, **kwargs)
         self.register("type", bool, _bool)
@@ -505,7 +505,7 @@ class ExParser(_Container, argparse.ArgumentParser):
         except (OSError, ValueError) as error:
             self._refuse(str(error))
 
-    def _replaying(self, parse: _Parse, namespace: Any) -> Tuple[ExParser, Any]:
+    def _replaying(self, parse: _Parse, namespace: Any) -> tuple[ExParser, Any]:
         """This parser, or a view of it that leaves out what a file gives, and the namespace with that filled in."""
         if parse.replay is None:
             return self, namespace
@@ -536,7 +536,7 @@ class ExParser(_Container, argparse.ArgumentParser):
 
     # -- The hooks of argparse that are not public, each the same in CPython 3.8 to 3.14 -----------------------------
 
-    def _get_values(self, action: argparse.Action, arg_strings: List[str]) -> Any:
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
         # The one place that is handed every option's strings: keep them, for the record.
         values = super()._get_values(action, arg_strings)
         parse = _PARSE.get()
@@ -559,7 +559,7 @@ class _OwnAction(argparse.Action):
 
     _orig_class = None                                  # argcomplete asks for it; it knows only what is in a parser's own list
 
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Optional[str] = None) -> None:
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         parse = _PARSE.get()
         assert parse is not None
         parse.own[self.dest] = True if self.nargs == 0 else values
@@ -618,10 +618,10 @@ class _Scan:
     """Which options a command line gives, found by a parse that converts nothing and acts on nothing."""
 
     def __init__(self) -> None:
-        self.given: Dict[argparse.Action, List[str]] = {}           # the last time
-        self.calls: Dict[argparse.Action, List[List[str]]] = {}     # each time; of a subcommand its name alone
+        self.given: dict[argparse.Action, list[str]] = {}           # the last time
+        self.calls: dict[argparse.Action, list[list[str]]] = {}     # each time; of a subcommand its name alone
         self.wrong = False                              # whether argparse refuses the line, or leaves words over
-        self.own: Dict[str, str] = {}                   # exman's options that take a value
+        self.own: dict[str, str] = {}                   # exman's options that take a value
 
 
 class _ScanOver(Exception):
@@ -633,7 +633,7 @@ class _Scanner:
 
     _scan: _Scan
 
-    def _get_values(self, action: argparse.Action, arg_strings: List[str]) -> Any:
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
         argparse.ArgumentParser._get_values(self, action, arg_strings)  # type: ignore[arg-type]    # takes the `--` out
         if isinstance(action, _OwnAction):
             self._scan.own[action.dest] = arg_strings[0] if arg_strings else ""
@@ -656,7 +656,7 @@ class _Scanner:
     def error(self, message: str) -> NoReturn:
         raise _ScanOver
 
-    def exit(self, status: int = 0, message: Optional[str] = None) -> NoReturn:
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         raise _ScanOver
 
 
@@ -730,7 +730,7 @@ def _text(value: Any) -> str:
     if type(value) is dict and list(value) == [_UNDECODABLE]:
         return str(value[_UNDECODABLE]).encode("latin-1", "replace").decode("utf-8", "surrogateescape")
     if type(value) in (list, dict):
-        import json                                     # what json.loads and ast.literal_eval read, and a person typed
+        import json  # what json.loads and ast.literal_eval read, and a person typed
         return json.dumps(_values_of(value))
     return _flow(value)
 
@@ -751,18 +751,18 @@ class _Replay:
     lacks these options: so none of them is missing, has a default, or takes a positional's word.
     """
 
-    def __init__(self, parser: ExParser, files: List[_File], scan: _Scan) -> None:
+    def __init__(self, parser: ExParser, files: list[_File], scan: _Scan) -> None:
         self.given = scan.given
         self.files = {id(parser): files}                # of each parser that the command line or a file chose
-        self.views: List[argparse.ArgumentParser] = []
-        self.direct: Dict[argparse.Action, Any] = {}    # values that no option string makes
+        self.views: list[argparse.ArgumentParser] = []
+        self.direct: dict[argparse.Action, Any] = {}    # values that no option string makes
         self.wordless = False                           # whether no words of a command line make all of them
-        self.restored: Dict[str, Any] = {}              # plain values of a recorded run, by dest
-        self.unknown: Dict[str, Any] = {}               # keys of a recorded run that no option knows
+        self.restored: dict[str, Any] = {}              # plain values of a recorded run, by dest
+        self.unknown: dict[str, Any] = {}               # keys of a recorded run that no option knows
         for file in files:
             self._check_keys(parser, file)
 
-    def start(self, parser: ExParser, namespace: Any) -> Tuple[ExParser, Any]:
+    def start(self, parser: ExParser, namespace: Any) -> tuple[ExParser, Any]:
         """A view of the parser without what its files give, and the namespace with that filled in."""
         files = self.files.get(id(parser))
         if files is None or any(parser is view for view in self.views):
@@ -771,8 +771,8 @@ class _Replay:
         _fill_defaults(parser, namespace)
         below = self._dests_below(parser, files)
         taken = {action for action in parser._actions if action in self.given}
-        settled: Dict[str, bool] = {}                   # dest -> whether its value is another than the default
-        replayed: List[argparse.Action] = []
+        settled: dict[str, bool] = {}                   # dest -> whether its value is another than the default
+        replayed: list[argparse.Action] = []
         for file in files:
             for key, dest in _keys_of(parser, file).items():
                 actions = by_dest.get(dest, [])
@@ -797,7 +797,7 @@ class _Replay:
         self._choose(parser, view, namespace, files)
         return view, namespace
 
-    def _is_left_alone(self, parser: ExParser, actions: List[argparse.Action], raw: Any) -> bool:
+    def _is_left_alone(self, parser: ExParser, actions: list[argparse.Action], raw: Any) -> bool:
         """Whether a recorded value is the default that argparse sets by itself."""
         action, default = actions[0], _default(parser, actions)
         if default is argparse.SUPPRESS:
@@ -809,7 +809,7 @@ class _Replay:
             self.restored[action.dest] = _values_of(raw)
         return same and not any(map(_is_missed, actions))
 
-    def _restore(self, parser: ExParser, namespace: Any, file: _File, key: str, actions: List[argparse.Action]) -> bool:
+    def _restore(self, parser: ExParser, namespace: Any, file: _File, key: str, actions: list[argparse.Action]) -> bool:
         """Put the file's value of one dest into the namespace; return whether it is another than the default."""
         raw, dest = file.values[key], actions[0].dest
         value, default = _values_of(raw), _default(parser, actions)
@@ -840,20 +840,20 @@ class _Replay:
             self.restored[dest] = value
         return not _same(getattr(namespace, dest, None), default)
 
-    def _chosen(self, parser: ExParser, action: argparse.Action, files: List[_File]) -> Tuple[Optional[str], List[Tuple[_File, str]]]:
+    def _chosen(self, parser: ExParser, action: argparse.Action, files: list[_File]) -> tuple[str | None, list[tuple[_File, str]]]:
         """The name of a subparser that the command line, or else a file, names; and what each file names."""
         named = [(file, str(file.values[key])) for file in files for key, dest in _keys_of(parser, file).items()
                  if dest == action.dest and _values_of(file.values[key]) is not None]
         return self.given[action][0] if action in self.given else named[0][1] if named else None, named
 
-    def _dests_below(self, parser: ExParser, files: List[_File]) -> List[str]:
+    def _dests_below(self, parser: ExParser, files: list[_File]) -> list[str]:
         """The dests that a chosen subparser has too."""
         choosers = [action for action in parser._actions if action.nargs == argparse.PARSER and isinstance(action.choices, dict)]
         subparsers = [dict(action.choices or {}).get(self._chosen(parser, action, files)[0]) for action in choosers]
         return [dest for subparser in subparsers if subparser is not None for dest, actions in _by_dest(subparser).items()
                 if _sets(actions, self.given)]
 
-    def _choose(self, parser: ExParser, view: ExParser, namespace: Any, files: List[_File]) -> None:
+    def _choose(self, parser: ExParser, view: ExParser, namespace: Any, files: list[_File]) -> None:
         """Hand the files on to the subparser that the command line or a file names."""
         for action in parser._actions:
             if action.nargs != argparse.PARSER or not isinstance(action.choices, dict):
@@ -902,7 +902,7 @@ class _Replay:
                 setattr(namespace, dest, value)
 
 
-def _check_rivals(file: _File, key: str, action: argparse.Action, rivals: List[argparse.Action]) -> None:
+def _check_rivals(file: _File, key: str, action: argparse.Action, rivals: list[argparse.Action]) -> None:
     if rivals:
         raise ValueError(f"{file.path}, line {file.lines[key]}: {key!r} is not allowed with {rivals[0].dest!r}")
 
@@ -914,7 +914,7 @@ class _Strings(list):  # type: ignore[type-arg]
         pass
 
 
-def _calls(parser: ExParser, actions: List[argparse.Action], raw: Any, by_name: bool) -> Optional[List[Tuple[argparse.Action, List[str]]]]:
+def _calls(parser: ExParser, actions: list[argparse.Action], raw: Any, by_name: bool) -> list[tuple[argparse.Action, list[str]]] | None:
     """How the options of one dest, called in turn with these strings, make a file's value; None: no option does."""
     action = _primary(actions)
     flags = {option: each for each in actions if each.nargs in (0, argparse.OPTIONAL) for option in each.option_strings}
@@ -933,7 +933,7 @@ def _calls(parser: ExParser, actions: List[argparse.Action], raw: Any, by_name: 
     return [(flags[each[0]], []) if len(each) == 1 and each[0] in flags else (action, each) for each in strings]
 
 
-def _call_strings(parser: ExParser, action: argparse.Action, raw: Any) -> List[List[str]]:
+def _call_strings(parser: ExParser, action: argparse.Action, raw: Any) -> list[list[str]]:
     """The strings of each call of an option that takes some: `_as_typed` the other way round."""
     if type(raw) is not list:
         return [[_option_text(action, raw)]]
@@ -952,7 +952,7 @@ def _call_strings(parser: ExParser, action: argparse.Action, raw: Any) -> List[L
     return [[text]]
 
 
-def _chunks(action: argparse.Action, texts: List[str]) -> List[List[str]]:
+def _chunks(action: argparse.Action, texts: list[str]) -> list[list[str]]:
     """The strings of a list that an extending option makes, in as many calls as it needs."""
     if action.nargs == argparse.ZERO_OR_MORE:
         return [texts]
@@ -969,7 +969,7 @@ def _option_text(action: argparse.Action, value: Any) -> str:
     return text
 
 
-def _flag_value(actions: List[argparse.Action], value: Any) -> Any:
+def _flag_value(actions: list[argparse.Action], value: Any) -> Any:
     """The value of a dest whose options take no argument: a count, a list of consts, or one of the consts."""
     action = actions[0]
     if isinstance(action, argparse._CountAction):
@@ -998,9 +998,9 @@ def _textual(value: Any) -> bool:
 
 # -- What the sections here know of argparse's actions; the private names are the same in CPython 3.8 to 3.14 ---------
 
-def _by_dest(parser: argparse.ArgumentParser) -> Dict[str, List[argparse.Action]]:
+def _by_dest(parser: argparse.ArgumentParser) -> dict[str, list[argparse.Action]]:
     """The parser's options and positionals by dest, in the order they were added."""
-    found: Dict[str, List[argparse.Action]] = {}
+    found: dict[str, list[argparse.Action]] = {}
     for action in parser._actions:
         if action.dest != argparse.SUPPRESS:
             found.setdefault(action.dest, []).append(action)
@@ -1010,7 +1010,7 @@ def _by_dest(parser: argparse.ArgumentParser) -> Dict[str, List[argparse.Action]
     return found
 
 
-def _default(parser: argparse.ArgumentParser, actions: List[argparse.Action]) -> Any:
+def _default(parser: argparse.ArgumentParser, actions: list[argparse.Action]) -> Any:
     """The default of a dest: that of the first action that was added with one."""
     return next((a.default for a in parser._actions if a in actions and a.default is not argparse.SUPPRESS), argparse.SUPPRESS)
 
@@ -1029,7 +1029,7 @@ def _is_missed(action: argparse.Action) -> bool:
     return action.required and (bool(action.option_strings) or action.nargs not in (argparse.ZERO_OR_MORE, argparse.REMAINDER))
 
 
-def _primary(actions: List[argparse.Action]) -> argparse.Action:
+def _primary(actions: list[argparse.Action]) -> argparse.Action:
     """The action that reads a dest's text: the first that takes an argument."""
     return next((action for action in actions if action.nargs != 0), actions[0])
 
@@ -1043,7 +1043,7 @@ def _family(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser
                 yield from _family(subparser)
 
 
-def _keys_of(parser: argparse.ArgumentParser, file: _File) -> Dict[str, str]:
+def _keys_of(parser: argparse.ArgumentParser, file: _File) -> dict[str, str]:
     """key -> dest for what the file says of this parser; by hand also an option's name, with - or _."""
     git = bool(getattr(getattr(parser, "_exman", None), "git", None))
     keys = {}
@@ -1058,16 +1058,16 @@ def _keys_of(parser: argparse.ArgumentParser, file: _File) -> Dict[str, str]:
     return {key: keys[key] for key in file.values if key in keys}
 
 
-def _rivals(parser: argparse.ArgumentParser) -> Dict[argparse.Action, List[argparse.Action]]:
+def _rivals(parser: argparse.ArgumentParser) -> dict[argparse.Action, list[argparse.Action]]:
     """For each member of mutually exclusive groups, the others."""
-    found: Dict[argparse.Action, List[argparse.Action]] = {}
+    found: dict[argparse.Action, list[argparse.Action]] = {}
     for group in parser._mutually_exclusive_groups:
         for action in group._group_actions:
             found.setdefault(action, []).extend(other for other in group._group_actions if other.dest != action.dest)
     return found
 
 
-def _view(parser: ExParser, replayed: List[argparse.Action], settled: Dict[str, bool]) -> ExParser:
+def _view(parser: ExParser, replayed: list[argparse.Action], settled: dict[str, bool]) -> ExParser:
     """A copy of the parser without these actions, and without the groups that they satisfy."""
     view = copy.copy(parser)
     view._actions = [action for action in parser._actions if action not in replayed]
@@ -1113,13 +1113,13 @@ files differ from it (None: not known), these changes as bytes, and in one line 
 _MISSING: Any = object()
 
 
-def _record(parser: ExParser, parse: _Parse, namespace: Any, state: Optional[_GitState]) -> _Record:
+def _record(parser: ExParser, parse: _Parse, namespace: Any, state: _GitState | None) -> _Record:
     """Make the record of a parse; ValueError names what cannot be written."""
     values = dict(getattr(namespace, "__dict__", {}))
-    lines: Dict[str, str] = {}                          # dest -> its line of the file
+    lines: dict[str, str] = {}                          # dest -> its line of the file
     comments, notes, aside = [], [], {"local_rank"}     # the launcher's --local-rank differs between the ranks of one job
     git = state is not None
-    makers: Dict[str, Tuple[argparse.ArgumentParser, List[argparse.Action]]] = {}
+    makers: dict[str, tuple[argparse.ArgumentParser, list[argparse.Action]]] = {}
     for owner, dest, actions in _dests(parser, parse):
         if dest == argparse.SUPPRESS:
             notes.append(f"the subcommand {parse.typed[actions[0]][-1][0]!r} is not recorded: give add_subparsers() a dest")
@@ -1138,7 +1138,7 @@ def _record(parser: ExParser, parse: _Parse, namespace: Any, state: Optional[_Gi
             comments.append(_comment(f"{dest}: {value!r:.200}"))
             if any(action in parse.typed for action in actions) or value is not actions[0].default:
                 notes.append(f"{'/'.join(actions[0].option_strings) or dest} cannot be restored by --config: {value!r:.99}")
-        if any([getattr(action, "volatile", False) for action in actions]):
+        if any(getattr(action, "volatile", False) for action in actions):
             aside.add(dest)
     for dest, value in values.items():                  # of set_defaults, setters, or the caller's own namespace
         held = _storable(value)
@@ -1156,9 +1156,9 @@ def _record(parser: ExParser, parse: _Parse, namespace: Any, state: Optional[_Gi
                    name, tmp, _automarks(parser, namespace), state.diff if state else None, notes)
 
 
-def _sets(actions: List[argparse.Action], given: Iterable[argparse.Action]) -> bool:
+def _sets(actions: list[argparse.Action], given: Iterable[argparse.Action]) -> bool:
     """Whether a parser puts something into the namespace for these options of one dest."""
-    return any([action in given or action.default is not argparse.SUPPRESS for action in actions])
+    return any(action in given or action.default is not argparse.SUPPRESS for action in actions)
 
 
 def _line(key: str, value: Any) -> str:
@@ -1185,7 +1185,7 @@ def _dest(key: str) -> str:
     return key[:-1] if isinstance(key, str) and key.endswith("_") and key.rstrip("_") in _OWN_KEYS else key
 
 
-def _dests(parser: argparse.ArgumentParser, parse: _Parse) -> Iterator[Tuple[argparse.ArgumentParser, str, List[argparse.Action]]]:
+def _dests(parser: argparse.ArgumentParser, parse: _Parse) -> Iterator[tuple[argparse.ArgumentParser, str, list[argparse.Action]]]:
     """Each dest with its parser and its actions, in the order they were added; a chosen subcommand's after its own."""
     for dest, actions in _by_dest(parser).items():
         yield parser, dest, actions
@@ -1196,7 +1196,7 @@ def _dests(parser: argparse.ArgumentParser, parse: _Parse) -> Iterator[Tuple[arg
             yield from _dests_below(parser, parse, [action])
 
 
-def _dests_below(parser: argparse.ArgumentParser, parse: _Parse, actions: List[argparse.Action]) -> Iterator[Any]:
+def _dests_below(parser: argparse.ArgumentParser, parse: _Parse, actions: list[argparse.Action]) -> Iterator[Any]:
     for action in actions:
         subparser = _chosen(action, parse)
         if subparser is not None:
@@ -1209,7 +1209,7 @@ def _chosen(action: argparse.Action, parse: _Parse) -> Any:
     return action.choices.get(typed[-1][0]) if typed and isinstance(action.choices, dict) else None
 
 
-def _held(parser: argparse.ArgumentParser, actions: List[argparse.Action], value: Any, typed: Dict[argparse.Action, List[List[str]]]) -> Any:
+def _held(parser: argparse.ArgumentParser, actions: list[argparse.Action], value: Any, typed: dict[argparse.Action, list[list[str]]]) -> Any:
     """What the file holds for one dest: the value where it is plain and reads back, else the text that makes it."""
     action = actions[0]
     if value is None or action.nargs == argparse.PARSER:
@@ -1234,7 +1234,7 @@ def _held(parser: argparse.ArgumentParser, actions: List[argparse.Action], value
     return _MISSING if _textual(value) else _storable(value)
 
 
-def _appended_to(parser: argparse.ArgumentParser, action: argparse.Action) -> List[Any]:
+def _appended_to(parser: argparse.ArgumentParser, action: argparse.Action) -> list[Any]:
     """What the file holds for the default that an option appends to; it is compared, not parsed."""
     if not isinstance(action, argparse._AppendAction) or type(action.default) is not list:
         return []
@@ -1269,7 +1269,7 @@ def _held_default(parser: argparse.ArgumentParser, action: argparse.Action, valu
     return held if held is not _MISSING else _held_items(parser, action, value) if type(value) is list else _text_of(parser, action, value)
 
 
-def _held_items(parser: argparse.ArgumentParser, action: argparse.Action, value: List[Any]) -> Any:
+def _held_items(parser: argparse.ArgumentParser, action: argparse.Action, value: list[Any]) -> Any:
     """What the file holds for a list that nobody typed: each item as the option reads it."""
     nested = _takes_many(action) and isinstance(action, argparse._AppendAction) and not isinstance(action, argparse._ExtendAction)
     items = [_held_items(parser, action, item) if nested and type(item) is list else _held_item(parser, action, item, None) for item in value]
@@ -1286,7 +1286,7 @@ def _text_of(parser: argparse.ArgumentParser, action: argparse.Action, value: An
     return _MISSING
 
 
-def _as_typed(action: argparse.Action, calls: List[List[str]]) -> Any:
+def _as_typed(action: argparse.Action, calls: list[list[str]]) -> Any:
     """The strings of an option's calls, in as many lists as its value has; for a call without any, the option."""
     if isinstance(action, argparse._ExtendAction):
         return [string for call in calls for string in call]
@@ -1303,7 +1303,7 @@ def _matches(value: Any, shape: Any) -> bool:
     return True
 
 
-def _each(value: Any, texts: Any, hold: Callable[[Any, Optional[str]], Any]) -> Any:
+def _each(value: Any, texts: Any, hold: Callable[[Any, str | None], Any]) -> Any:
     """hold(item, its text or None) for each item of the value, in the lists of the texts (of the value itself without)."""
     if type(texts) is list:
         held = [_each(item, text, hold) for item, text in zip(value, texts)]
@@ -1311,7 +1311,7 @@ def _each(value: Any, texts: Any, hold: Callable[[Any, Optional[str]], Any]) -> 
     return hold(value, texts)
 
 
-def _held_item(parser: argparse.ArgumentParser, action: argparse.Action, item: Any, typed: Optional[str]) -> Any:
+def _held_item(parser: argparse.ArgumentParser, action: argparse.Action, item: Any, typed: str | None) -> Any:
     """What the file holds for one item: itself if plain and the option makes it of its text, or a text that it does."""
     held = _storable(item)
     if held is not _MISSING:
@@ -1326,7 +1326,7 @@ def _equal(one: Any, other: Any) -> bool:
         return False
 
 
-def _reads_back(parser: argparse.ArgumentParser, action: argparse.Action, item: Any, typed: Optional[str]) -> bool:
+def _reads_back(parser: argparse.ArgumentParser, action: argparse.Action, item: Any, typed: str | None) -> bool:
     """Whether the option makes the plain item of its text in the file; asks the type only where nothing else tells."""
     kind, known = action.type, _is_known(action)
     if kind is None or kind is str:
@@ -1339,7 +1339,7 @@ def _reads_back(parser: argparse.ArgumentParser, action: argparse.Action, item: 
     return text == typed or _same(_silent(parser, action, text if known or typed is None else typed), item) and known
 
 
-def _flags(given: List[argparse.Action], value: Any) -> Any:
+def _flags(given: list[argparse.Action], value: Any) -> Any:
     """A const that is not plain stands by the option that gives it."""
     if given and isinstance(given[-1], argparse._AppendConstAction) and type(value) is list:
         names = [next((a.option_strings[0] for a in given if a.option_strings and a.const is item), _MISSING) for item in value]
@@ -1353,7 +1353,7 @@ def _storable(value: Any) -> Any:
     """The value as yaml can hold it, undecodable text in a mapping of its own; _MISSING where it cannot."""
     if type(value) is list:
         items = [_storable(item) for item in value]
-        return _MISSING if any([item is _MISSING for item in items]) else items
+        return _MISSING if any(item is _MISSING for item in items) else items
     try:
         if type(value) is str:
             if not value.isprintable():
@@ -1370,7 +1370,7 @@ def _storable(value: Any) -> Any:
         return _MISSING
 
 
-def _command(parser: ExParser, parse: _Parse, namespace: Any) -> Optional[List[str]]:
+def _command(parser: ExParser, parse: _Parse, namespace: Any) -> list[str] | None:
     """The words that make an equal run without its yaml: those typed, or with files those of every option; None: no words do."""
     files = tuple(parser.fromfile_prefix_chars or ())
     if parse.replay is None and not (files and any(word.startswith(files) for word in parse.argv)):
@@ -1379,7 +1379,7 @@ def _command(parser: ExParser, parse: _Parse, namespace: Any) -> Optional[List[s
         return None
     long = "--" if "-" in parser.prefix_chars else parser.prefix_chars[0] * 2
     own = [f"{long}exman-{key.replace('_', '-')}{'' if value is True else f'={value}'}" for key, value in parse.own.items() if key != "config"]
-    wanted: Dict[argparse.Action, List[List[str]]] = {}
+    wanted: dict[argparse.Action, list[list[str]]] = {}
     for words in _layouts(parser, parse, namespace, wanted):
         scan = _scan(parser, parse.method, [*own, *words])
         if not scan.wrong and scan.calls == wanted:     # else a word would go to another option, or positional
@@ -1387,12 +1387,12 @@ def _command(parser: ExParser, parse: _Parse, namespace: Any) -> Optional[List[s
     return None
 
 
-def _layouts(parser: argparse.ArgumentParser, parse: _Parse, namespace: Any, wanted: Dict[argparse.Action, List[List[str]]]) -> Iterator[List[str]]:
+def _layouts(parser: argparse.ArgumentParser, parse: _Parse, namespace: Any, wanted: dict[argparse.Action, list[list[str]]]) -> Iterator[list[str]]:
     """Command lines of one parser and those below it that may make its values; `wanted` gets what each is to give."""
-    several: List[str] = []                             # options with several strings, which may take the words behind them too
-    single: List[str] = []
-    positional: List[str] = []
-    below: Iterable[List[str]] = [[]]
+    several: list[str] = []                             # options with several strings, which may take the words behind them too
+    single: list[str] = []
+    positional: list[str] = []
+    below: Iterable[list[str]] = [[]]
     for action in parser._actions:
         if action.nargs == argparse.PARSER:
             subparser = _chosen(action, parse)
@@ -1421,7 +1421,7 @@ def _layouts(parser: argparse.ArgumentParser, parse: _Parse, namespace: Any, wan
 
 
 def _calls_for_words(parser: argparse.ArgumentParser, parse: _Parse, action: argparse.Action,
-                     namespace: Any) -> Optional[List[Tuple[argparse.Action, str, List[str]]]]:
+                     namespace: Any) -> list[tuple[argparse.Action, str, list[str]]] | None:
     """Each time that an option is to be called on the command line, as (action, name, strings); None: words do not make its value."""
     name = action.option_strings[-1] if action.option_strings else ""
     replay, calls = parse.replay, parse.typed.get(action, [])
@@ -1432,7 +1432,7 @@ def _calls_for_words(parser: argparse.ArgumentParser, parse: _Parse, action: arg
     return [(action, name, call) for call in calls]
 
 
-def _flag_calls(parser: argparse.ArgumentParser, action: argparse.Action, value: Any) -> Optional[List[Tuple[argparse.Action, str, List[str]]]]:
+def _flag_calls(parser: argparse.ArgumentParser, action: argparse.Action, value: Any) -> list[tuple[argparse.Action, str, list[str]]] | None:
     """The calls that set a dest to a value that no string made: of options with a const, or null."""
     rivals, default = _by_dest(parser)[action.dest], action.default
     if value is None and action.nargs != 0:
@@ -1449,7 +1449,7 @@ def _flag_calls(parser: argparse.ArgumentParser, action: argparse.Action, value:
         if not _same(value[:size], default if size else []):
             return None
         items = value[size:]
-    found: List[Tuple[argparse.Action, str, List[str]]] = []
+    found: list[tuple[argparse.Action, str, list[str]]] = []
     for item in items:
         for by, option in ((each, option) for each in rivals for option in each.option_strings if each.nargs == 0):
             negated = option.startswith("--no-")        # of a BooleanOptionalAction
@@ -1464,7 +1464,7 @@ def _flag_calls(parser: argparse.ArgumentParser, action: argparse.Action, value:
 _CONST_ACTIONS = (argparse._StoreConstAction, argparse._AppendConstAction, argparse._CountAction)
 
 
-def _script() -> List[str]:
+def _script() -> list[str]:
     """What stands after `python` to start the script again."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     if spec is not None and spec.name != "__main__":
@@ -1472,9 +1472,9 @@ def _script() -> List[str]:
     return [sys.argv[0] if sys.argv else ""]
 
 
-def _automarks(parser: ExParser, namespace: Any) -> List[str]:
+def _automarks(parser: ExParser, namespace: Any) -> list[str]:
     """The mark that automark= names: a dest stands for itself and its value, another word for itself."""
-    parts: List[str] = []
+    parts: list[str] = []
     for word in parser._exman.automark:
         parts.append(_mark_part(word))
         if hasattr(namespace, word) and word in getattr(namespace, "__dict__", {}):
@@ -1607,7 +1607,7 @@ def _quietly(before: Any, kind: Any, error: BaseException, trace: Any) -> None:
 def _make_run(root: str, settings: _Settings, record: _Record) -> Run:
     """Make the run's folder and its links; RootError, and nothing left behind but its number, where that fails."""
     part, shared = ("tmp" if record.tmp else "runs"), settings.shared
-    undo: List[Callable[[], object]] = []
+    undo: list[Callable[[], object]] = []
     try:
         for folder in (part, ".ids") if record.tmp else (part, ".ids", "index"):
             _make_folder(os.path.join(root, folder), shared)
@@ -1690,14 +1690,14 @@ def _number(name: str) -> int:
     return int(name.partition("-")[0])
 
 
-def _listed(folder: str) -> List[str]:
+def _listed(folder: str) -> list[str]:
     try:
         return os.listdir(folder)
     except FileNotFoundError:
         return []
 
 
-def _run_names(root: str, part: str) -> List[str]:
+def _run_names(root: str, part: str) -> list[str]:
     """The names of the runs in runs/, tmp/ or fails/, by number; what else lies there is not exman's."""
     try:
         names = [name for name in _listed(os.path.join(root, part)) if _RUN_NAME.fullmatch(name)]
@@ -1762,7 +1762,7 @@ class _naming:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, kind: object, error: Optional[BaseException], trace: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, OSError) and not (isinstance(error.filename, str) and os.path.isabs(error.filename)):
             error.filename = self._path
 
@@ -1796,7 +1796,7 @@ def _link(root: str, link: str, name: str, shared: bool) -> None:
         _replace(path, data, shared)
 
 
-def _unlist(root: str, name: str) -> List[str]:
+def _unlist(root: str, name: str) -> list[str]:
     """Take a run out of the index and of all marks; return its entries there."""
     entries = [os.path.join(root, "index", f"{name}.yaml")]
     if not os.path.islink(os.path.join(root, "marked")):
@@ -1904,7 +1904,7 @@ def _mark_folder(root: str, key: str) -> str:
     return folder
 
 
-def _find_run(root: str, word: str, parts: Sequence[str] = _PARTS) -> Optional[Tuple[str, str]]:
+def _find_run(root: str, word: str, parts: Sequence[str] = _PARTS) -> tuple[str, str] | None:
     """The part and the name of the run that a number or a folder's name names, or None."""
     for part in parts:
         for name in _run_names(root, part):
@@ -1977,8 +1977,8 @@ _LAUNCHERS = (
 )
 
 _PARSES = itertools.count()                             # the n-th run of one rank is the n-th run of every rank
-_BEQUEST: List[List[Any]] = []                          # the runs of this process, for its workers
-_JOINED: List[str] = []                                 # the runs of its parent that this worker has joined
+_BEQUEST: list[list[Any]] = []                          # the runs of this process, for its workers
+_JOINED: list[str] = []                                 # the runs of its parent that this worker has joined
 
 
 def _launch(settings: _Settings, record: _Record) -> Run:
@@ -1996,7 +1996,7 @@ def _launch(settings: _Settings, record: _Record) -> Run:
     return run
 
 
-def _job(environ: Any) -> Optional[Tuple[str, List[str]]]:
+def _job(environ: Any) -> tuple[str, list[str]] | None:
     """The rank of this process and what names its launch, or None where it stands alone."""
     for launcher in _LAUNCHERS:
         rank, size = environ.get(launcher.rank, ""), environ.get(launcher.size, "")
@@ -2028,7 +2028,7 @@ def _proc(name: str) -> bytes:
         return file.read()
 
 
-def _stat(pid: object) -> List[bytes]:
+def _stat(pid: object) -> list[bytes]:
     """The fields of /proc/<pid>/stat behind the program's name; where there is no /proc, zeros."""
     try:
         return _proc(f"{pid}/stat").rpartition(b")")[2].split()
@@ -2051,7 +2051,7 @@ def _wait_seconds() -> float:
         return 60.0
 
 
-def _shared_run(root: str, settings: _Settings, record: _Record, rank: str, launch: List[str], count: int) -> Run:
+def _shared_run(root: str, settings: _Settings, record: _Record, rank: str, launch: list[str], count: int) -> Run:
     """The run of a job: rank 0 makes and publishes it, the ranks with the same parameters join it.
 
     .launches/<launch>/run            what rank 0 made: a digest of its parameters, and the run
@@ -2082,7 +2082,7 @@ def _shared_run(root: str, settings: _Settings, record: _Record, rank: str, laun
     return run
 
 
-def _awaited(folder: str, mine: str, rank: str, shared: bool) -> Tuple[str, str]:
+def _awaited(folder: str, mine: str, rank: str, shared: bool) -> tuple[str, str]:
     """The run to join, or '' and the name under which to publish one; neither once the time is up."""
     seconds = _wait_seconds()
     deadline, since = time.monotonic() + seconds, time.time() - _age() - seconds
@@ -2108,7 +2108,7 @@ def _awaited(folder: str, mine: str, rank: str, shared: bool) -> Tuple[str, str]
         os.utime(folder)                                # else a network mount may go on answering that nothing is there
 
 
-def _published(path: str, since: float) -> Tuple[str, str]:
+def _published(path: str, since: float) -> tuple[str, str]:
     """The digest and the run, as <part>/<name>, of what was published after a time; two empty words while there is none."""
     try:
         with open(path, encoding="utf-8") as file:
@@ -2139,7 +2139,7 @@ def _bequeath(run: Run, record: _Record) -> None:
         os.environ["EXMAN_RUNS"] = _flow(_BEQUEST)
 
 
-def _inherited(root: str, record: _Record) -> Optional[Run]:
+def _inherited(root: str, record: _Record) -> Run | None:
     """The run of the process that this one is a worker of, if it has the same parameters.
 
     Workers are those of multiprocessing, and the ranks that Lightning starts by itself: LOCAL_RANK from 1 on, no RANK.
@@ -2327,7 +2327,7 @@ def load_yaml(text: str) -> dict[Any, Any]:
         found = _pattern(_OWN_LINE).findall(text)
         if len(found) == text.count("\n"):
             params = _own_params(found)
-            if len(params) == len(found) - found.count(_COMMENT):
+            if params and len(params) == len(found) - found.count(_COMMENT):
                 return params
     return _parse_yaml(text, _resolve)[0]
 
@@ -3206,7 +3206,7 @@ class _NotFound(Exception):
     """What was asked for is not there: one line on stderr, exit status 1."""
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line on argv (default: sys.argv[1:]) and return the exit status: 0, 1 (not found); 2 is a usage error.
 
         exman.main(["mark", "best", "12"])
@@ -3318,10 +3318,10 @@ def _existing_root(root: str) -> str:
     return root
 
 
-def _named_runs(root: str, words: Sequence[str], parts: Sequence[str]) -> Tuple[List[Tuple[str, str]], List[str]]:
+def _named_runs(root: str, words: Sequence[str], parts: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
     """The (part, name) of each run that a word names, and a line for each word that names none."""
     names = {part: _run_names(_existing_root(root), part) for part in _PARTS}
-    found: List[Tuple[str, str]] = []
+    found: list[tuple[str, str]] = []
     missing = []
     for word in words:
         number = int(word) if _is_number(word) else -1
@@ -3335,7 +3335,7 @@ def _named_runs(root: str, words: Sequence[str], parts: Sequence[str]) -> Tuple[
     return found, missing
 
 
-def _existing_mark(root: str, key: str) -> Dict[str, str]:
+def _existing_mark(root: str, key: str) -> dict[str, str]:
     """Run name -> path of its entry, for the runs of a mark."""
     try:
         return _marked(root, key)
@@ -3356,7 +3356,7 @@ def _nearest(word: str, names: Sequence[str]) -> str:
     return f": did you mean {near[0]}?" if near else ""
 
 
-def _one_run(root: str, word: str) -> Tuple[str, Dict[str, Any], str]:
+def _one_run(root: str, word: str) -> tuple[str, dict[str, Any], str]:
     """The name, the parameters and the yaml of the run that a word names."""
     found, missing = _named_runs(root, [word], _PARTS)
     if missing:
@@ -3441,7 +3441,7 @@ def _csv_cell(value: Any) -> str:
     return "" if value is None else value if isinstance(value, str) else str(value)
 
 
-def _print_table(columns: List[str], rows: List[Dict[str, Any]], everything: bool) -> None:
+def _print_table(columns: list[str], rows: list[dict[str, Any]], everything: bool) -> None:
     """Aligned columns that fit the terminal: numbers to the right, and only what differs between the runs."""
     if not rows:
         _say("no runs")
@@ -3467,7 +3467,7 @@ def _print_table(columns: List[str], rows: List[Dict[str, Any]], everything: boo
         _say(f"not shown for lack of room (--all shows them): {', '.join(map(str, keys[len(widths):])):.200}")
 
 
-def _fitted(table: List[List[str]], right: List[bool], width: int) -> List[int]:
+def _fitted(table: list[list[str]], right: list[bool], width: int) -> list[int]:
     """The width of each column; where all do not fit, long texts and headings shrink, numbers and times never."""
     for most in (10**9, 32, 24, 16, 12, 10):
         widths = []
@@ -3479,7 +3479,7 @@ def _fitted(table: List[List[str]], right: List[bool], width: int) -> List[int]:
     return widths
 
 
-def _shorten(table: List[List[str]], values: List[List[Any]]) -> None:
+def _shorten(table: list[list[str]], values: list[list[Any]]) -> None:
     """2026-11-23 13:27:00 -> 11-23 13:27, the year only where it differs; 0.00035481338923357 -> 0.00035481."""
     start = 5 if len({cells[1][:4] for cells in table[1:]}) == 1 else 0
     for cells, row in zip(table[1:], values):
