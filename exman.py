@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import argparse
 import collections
-import copy
 import errno
 import functools
 import itertools
@@ -81,7 +80,7 @@ class Run:
     @property
     def root(self) -> pathlib.Path:
         from pathlib import Path
-        return Path(self._base, self._part, self.name)
+        return Path(self._folder())
 
     @property
     def time(self) -> datetime.datetime:
@@ -89,7 +88,10 @@ class Run:
         return datetime.strptime("-".join(self.name.split("-")[1:7]), _STAMP)
 
     def __repr__(self) -> str:
-        return f"<exman.Run {self.id}: {os.path.join(self._base, self._part, self.name)}>"
+        return f"<exman.Run {self.id}: {self._folder()}>"
+
+    def _folder(self) -> str:
+        return os.path.join(self._base, self._part, self.name)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy in another process has not made the run: there it logs beside the maker and moves nothing.
@@ -529,7 +531,7 @@ class ExParser(_Container, argparse.ArgumentParser):
         return not positionals or (positionals[0].choices is not None and "mark" not in positionals[0].choices)
 
     def format_help(self) -> str:
-        view = copy.copy(self)
+        view = _twin(self)
         view._action_groups = [*self._action_groups, _own_group(self)]
         text: str = super(ExParser, view).format_help()
         return text
@@ -594,10 +596,16 @@ def _own_group(parser: ExParser) -> Any:
     for action in _own_parser(parser.prefix_chars, bool(parser._exman.git))._actions:
         free = [name for name in action.option_strings if _is_free(parser, name)]
         if free:
-            action = copy.copy(action)
+            action = _twin(action)
             action.option_strings = free[:1]
             group._group_actions.append(action)
     return group
+
+
+def _twin(thing: Any) -> Any:
+    """A shallow copy: of a parser, to leave something out of it for one parse."""
+    import copy
+    return copy.copy(thing)
 
 
 class _Group(_Container, argparse._ArgumentGroup):
@@ -668,7 +676,7 @@ def _scan(parser: argparse.ArgumentParser, method: str, argv: Sequence[str]) -> 
 
 
 def _scan_into(scan: _Scan, parser: argparse.ArgumentParser, method: str, argv: Sequence[str]) -> None:
-    view = copy.copy(parser)
+    view = _twin(parser)
     view.__class__ = type("Scanner", (_Scanner, type(parser)), {"_scan": scan})
     try:
         _, left = getattr(argparse.ArgumentParser, method)(view, [*argv], argparse.Namespace())
@@ -1069,13 +1077,13 @@ def _rivals(parser: argparse.ArgumentParser) -> dict[argparse.Action, list[argpa
 
 def _view(parser: ExParser, replayed: list[argparse.Action], settled: dict[str, bool]) -> ExParser:
     """A copy of the parser without these actions, and without the groups that they satisfy."""
-    view = copy.copy(parser)
+    view = _twin(parser)
     view._actions = [action for action in parser._actions if action not in replayed]
     view._mutually_exclusive_groups = []
     for group in parser._mutually_exclusive_groups:
         named = [settled[action.dest] for action in group._group_actions if action.dest in settled]
         if not any(named):
-            group = copy.copy(group)
+            group = _twin(group)
             group.required = group.required and not named
             view._mutually_exclusive_groups.append(group)
     return view
@@ -1485,7 +1493,7 @@ def _automarks(parser: ExParser, namespace: Any) -> list[str]:
 def _mark_part(text: str) -> str:
     """One folder's name of a mark, whatever a parameter's value is: `a/b` -> `a-b`, `..` -> `-.`, nothing -> `-`."""
     encoding = sys.getfilesystemencoding()              # a name's bound is in bytes
-    name = _NOT_IN_NAMES.sub("-", text).strip().encode(encoding, "replace")[:_MAX_NAME].decode(encoding, "ignore").strip()
+    name = _pattern(_NOT_IN_NAMES).sub("-", text).strip().encode(encoding, "replace")[:_MAX_NAME].decode(encoding, "ignore").strip()
     return f"-{name[1:]}" if name[:1] in ("", ".") else name
 
 
@@ -1551,7 +1559,7 @@ def _git(folder: str, deadline: float, *words: str) -> bytes:
 # A run that fails goes the other way: first the links, then the move; so no link ever leads to a run half there.
 
 _STAMP = "%Y-%m-%d-%H-%M-%S"
-_RUN_NAME = re.compile(r"(0*[0-9]{1,15})-[0-9]{4}(?:-[0-9]{2}){5}(?:-.*)?", re.DOTALL)
+_RUN_NAME = r"(?s)0*[0-9]{1,15}-[0-9]{4}(?:-[0-9]{2}){5}(?:-.*)?"
 _PARTS = ("runs", "tmp", "fails")
 _MAX_YAML = 16 * 1024 * 1024                            # bytes; a config is small, /dev/zero is not
 
@@ -1652,8 +1660,8 @@ def _claim(root: str, shared: bool) -> int:
     ids = os.path.join(root, ".ids")
     names = os.listdir(ids)
     marker = f".{os.stat(ids).st_ino}"
-    block = max(map(int, filter(_is_number, names)), default=0)
-    claims = [*map(int, filter(_is_number, _listed(os.path.join(ids, str(block)))))]
+    block = max(map(int, filter(str.isdecimal, names)), default=0)
+    claims = [*map(int, filter(str.isdecimal, _listed(os.path.join(ids, str(block)))))]
     number = max(claims, default=block * 1000 - 1)
     if marker not in names or not claims:               # a stale view of a new block shows it empty
         number = max(number, max((_number(name) for part in _PARTS for name in _run_names(root, part)), default=0))
@@ -1700,7 +1708,7 @@ def _listed(folder: str) -> list[str]:
 def _run_names(root: str, part: str) -> list[str]:
     """The names of the runs in runs/, tmp/ or fails/, by number; what else lies there is not exman's."""
     try:
-        names = [name for name in _listed(os.path.join(root, part)) if _RUN_NAME.fullmatch(name)]
+        names = [name for name in _listed(os.path.join(root, part)) if _pattern(_RUN_NAME).fullmatch(name)]
     except NotADirectoryError:
         return []
     return sorted(names, key=lambda name: (_number(name), name))
@@ -1859,13 +1867,13 @@ def _remove_tree(path: str) -> None:
 
 
 # What stands in no file name on Linux, macOS or Windows, or breaks a line of a listing.
-_NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f-\x9f/\\:*?\"<>|\u2028\u2029\ud800-\udfff]")
+_NOT_IN_NAMES = r"[\x00-\x1f\x7f-\x9f/\\:*?\"<>|\u2028\u2029\ud800-\udfff]"
 _MAX_NAME = 180                                         # bytes: 255 less the number, the time, .yaml and a hidden name's end
 
 
 def _check_name(name: str) -> None:
     """Refuse, by ValueError, a --name that cannot end a folder's name."""
-    wrong = _NOT_IN_NAMES.search(name)
+    wrong = _pattern(_NOT_IN_NAMES).search(name)
     if wrong:
         raise ValueError(f"--name {name!r:.99}: {wrong.group()!r} cannot stand in a file name")
     if not name or name != name.strip() or name.endswith(".") or len(name.encode()) > _MAX_NAME:
@@ -1878,10 +1886,10 @@ def _check_mark(key: str) -> str:
     parts = [part for part in key.replace(os.sep, "/").split("/") if part]
     if key.startswith("/") or os.path.isabs(key) or not parts or any(part in (".", "..") for part in parts):
         raise ValueError(f"{shown} leaves the root: give a relative name such as best/lr")
-    if len(parts) == 1 and (parts[0].isdigit() or _RUN_NAME.fullmatch(parts[0])):
+    if len(parts) == 1 and (parts[0].isdigit() or _pattern(_RUN_NAME).fullmatch(parts[0])):
         raise ValueError(f"{shown} names a run: the key comes first, then the runs, as in `mark best {parts[0]:.99}`")
     for part in parts:
-        wrong = _NOT_IN_NAMES.search(part)
+        wrong = _pattern(_NOT_IN_NAMES).search(part)
         if wrong or part.startswith(".") or part != part.strip() or len(part.encode()) > _MAX_NAME or len(parts) > 16:
             raise ValueError(f"{shown} cannot be a folder's name{f': it has {wrong.group()!r}' if wrong else ''}")
     return "/".join(parts)
@@ -1990,7 +1998,7 @@ def _launch(settings: _Settings, record: _Record) -> Run:
     if run._maker == os.getpid():
         for note in record.notes:
             _say(note)
-        path, here = str(run.root), os.path.join(_absolute(os.curdir), "")
+        path, here = run._folder(), os.path.join(_absolute(os.curdir), "")
         _say(f"run {run.id}: {_shown(path[len(here):] if path.startswith(here) else path)}")
     _bequeath(run, record)
     return run
@@ -2117,7 +2125,7 @@ def _published(path: str, since: float) -> tuple[str, str]:
     except (OSError, UnicodeDecodeError):
         return "", ""
     part, _, name = run.partition("/")
-    return (digest, run) if fresh and part in _PARTS and _RUN_NAME.fullmatch(name) and "/" not in name else ("", "")
+    return (digest, run) if fresh and part in _PARTS and _pattern(_RUN_NAME).fullmatch(name) and "/" not in name else ("", "")
 
 
 def _sweep(folder: str) -> None:
@@ -2958,28 +2966,31 @@ class _Texts(dict):  # type: ignore[type-arg]
     """
 
     def __init__(self, runs: pathlib.Path) -> None:
-        self._runs = runs
+        from datetime import datetime
+        self._runs, self._time = runs, datetime.fromisoformat
+        self._number = re.compile(rb"-?[0-9]{1,18}(?:(\.)[0-9]{1,18}(?:e[-+][0-9]{1,3})?)?").fullmatch
         self._layouts: list[tuple[Any, tuple[str, ...]]] = []       # (the pattern's fullmatch, the keys), the latest first
         self._keys: dict[tuple[str, ...], tuple[str, ...]] = {}     # one tuple for all runs that have the same
 
     def __missing__(self, text: bytes) -> Any:
         if len(self) >= _TEXTS_KEPT:
             self.clear()
-        value = self[text] = _scalar_line_value(text.decode())
+        number = self._number(text)                     # as most of the texts are that each run has anew
+        value = self[text] = (float if number[1] else int)(text) if number else _scalar_line_value(text.decode())
         return value
 
     def row(self, name: str, content: bytes) -> _Row | str:
         """The row of one run, or in a sentence why there is none."""
-        from datetime import datetime
-        digits, year, month, day, hour, minute, second = name.split("-", 7)[:7]
+        at = name.index("-") + 1
+        date, hour = name[at:at + 10], name[at + 11:at + 19].replace("-", ":")
         try:
             # datetime64[ns] ends in 2262, and newer Pythons take the hour 24.
-            if not ("1678" <= year < "2262" and hour < "24"):
-                raise ValueError("no such time")
-            time = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second))
+            if not ("1678" <= date < "2262" and hour < "24"):
+                raise ValueError(f"no such time as {date} {hour}")
+            time = self._time(f"{date}T{hour}")
             quick = self._quick(name, content)
             if quick is not None:
-                return int(digits), time, self._runs / name, *quick
+                return int(name[:at - 1]), time, self._runs / name, *quick
             record = _load_record(content.decode())
             for key in record:
                 if type(key) is not str:
@@ -2989,27 +3000,24 @@ class _Texts(dict):  # type: ignore[type-arg]
             return f"{reason}: mend it, or take the run out with `exman delete {name}`"
         root, _, _ = record.pop("root", None), record.pop("time", None), record.pop("id", None)
         part = next((part for part in ("tmp", "fails") if root == f"{part}/{name}"), "runs")
-        return int(digits), time, self._runs.parent / part / name, self._shared(tuple(record)), tuple(record.values())
+        return int(name[:at - 1]), time, self._runs.parent / part / name, self._shared(tuple(record)), tuple(record.values())
 
     def _quick(self, name: str, content: bytes) -> tuple[tuple[str, ...], tuple[Any, ...]] | None:
         """The keys and values of a file of exman's own lines, or None."""
-        for layout in self._layouts:
-            match = layout[0](content)
+        match = None
+        for fullmatch, keys in self._layouts:
+            match = fullmatch(content)
             if match:
                 break
         else:
-            layout = self._layout(content)
-            match = layout[0](content)
-            self._layouts.insert(0, layout)
-            del self._layouts[_LAYOUTS_KEPT:]
-        if layout is not self._layouts[0]:
-            self._layouts.remove(layout)
-            self._layouts.insert(0, layout)
-        if not match:
+            fullmatch, keys = self._layout(content)
+            match = fullmatch(content)
+        if not self._layouts or self._layouts[0][1] is not keys:        # the latest first, for the next is likely its like
+            self._layouts = [(fullmatch, keys), *(other for other in self._layouts if other[1] is not keys)][:_LAYOUTS_KEPT]
+        if not match or match[match.lastindex] != b"runs/" + name.encode():
             return None
-        *texts, root = match.groups()
         try:
-            return (layout[1], tuple(map(self.__getitem__, texts))) if root.decode() == f"runs/{name}" else None
+            return keys, tuple(map(self.__getitem__, match.groups()[:-1]))
         except ValueError:
             return None
 
@@ -3136,7 +3144,7 @@ def _indexed(root: str) -> dict[str, str]:
 
 def _is_entry(name: str) -> bool:
     """Whether a file of index/ or of a mark is exman's link to a run."""
-    return name.endswith(".yaml") and _RUN_NAME.fullmatch(name[:-5]) is not None
+    return name.endswith(".yaml") and _pattern(_RUN_NAME).fullmatch(name[:-5]) is not None
 
 
 def _marks(root: str) -> list[str]:
@@ -3192,7 +3200,7 @@ def _mark_entries(root: str, problems: list[str]) -> Iterator[tuple[str, str, st
             path = os.path.join(folder, entry)
             if mark and _is_entry(entry):
                 yield mark, entry[:-5], path
-            elif mark and _RUN_NAME.fullmatch(entry):   # exman 0.1.x linked the run's folder
+            elif mark and _pattern(_RUN_NAME).fullmatch(entry):   # exman 0.1.x linked the run's folder
                 yield mark, entry, os.path.join(path, "params.yaml")
             elif is_folder and not entry.startswith("."):
                 folders.append((f"{mark}/{entry}" if mark else entry, path))
@@ -3616,7 +3624,7 @@ def _verb_delete(root: str, args: Any) -> int:
 def _verb_fix(root: str, args: Any) -> int:
     runs = set(_run_names(_existing_root(root), "runs"))
     index = os.path.join(root, "index")
-    entries = {entry[:-5] for entry in _listed(index) if entry.endswith(".yaml") and _RUN_NAME.fullmatch(entry[:-5])}
+    entries = {entry[:-5] for entry in _listed(index) if entry.endswith(".yaml") and _pattern(_RUN_NAME).fullmatch(entry[:-5])}
     dangling = {entry for entry in entries if entry not in runs or not os.path.exists(os.path.join(index, f"{entry}.yaml"))}
     for name in sorted(dangling):
         _unlink(os.path.join(index, f"{name}.yaml"))
