@@ -43,7 +43,11 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import IO, Any, Callable, Iterable, Iterator, NoReturn, Optional, Sequence, Union
 
-__all__ = ["ArgumentError", "ExParser", "Index", "Namespace", "Run", "YAMLError", "dump_yaml", "load_yaml", "main", "optional", "simpleroot"]
+    _Calls = dict[argparse.Action, list[list[str]]]     # of each option the strings of each time it is given
+    _Words = tuple[argparse.Action, str, list[str]]     # an option, the name it is called by, and its strings
+
+__all__ = ["ArgumentError", "ExParser", "Index", "Namespace", "Run", "YAMLError", "dump_yaml", "load_yaml", "main", "optional",
+           "simpleroot"]
 __version__ = "1.0.0"
 
 
@@ -67,7 +71,7 @@ class Run:
 
     def __init__(self, base: str, part: str, name: str, *, rank: str = "", shared: bool = False, maker: int = 0) -> None:
         self.name = name
-        self.id = int(name.partition("-")[0])
+        self.id = _number(name)
         self.tmp = part == "tmp"
         self._base, self._part = base, part
         self._rank = rank                               # how this process signs its files, when another one made the run
@@ -122,7 +126,7 @@ class Run:
         if error is None or isinstance(error, GeneratorExit) or (isinstance(error, SystemExit) and error.code in (None, 0)):
             return False                                # a generator that its caller closed has not failed
         cancelled = getattr(sys.modules.get("asyncio"), "CancelledError", ())   # what Ctrl-C is inside a coroutine
-        interrupted = isinstance(error, (KeyboardInterrupt, *([cancelled] if cancelled else [])))
+        interrupted = isinstance(error, (KeyboardInterrupt, cancelled))
         self._write_traceback(kind, error, trace)
         self._leave(interrupted)
         return isinstance(error, KeyboardInterrupt)
@@ -164,7 +168,6 @@ class _Log:
     def __init__(self, path: str, shared: bool) -> None:
         self._stream = before = sys.stdout
         self._copy: IO[str] | None = None
-
         try:
             self._copy = open(path, "a", buffering=1, encoding="utf-8", errors="backslashreplace")
             _share(path, shared)
@@ -241,23 +244,27 @@ class Namespace(argparse.Namespace):
 
     # Kept on a class made for each parse, and not on the object, so that vars(), == and json see parameters alone.
     _exman_run: Run | None = None
+    _exman_names: frozenset[str] = frozenset()          # without those that are dests of the script, also where not given
 
     def __getattr__(self, name: str) -> Any:
         run = type(self)._exman_run
-        if run is not None and name in ("exman", "safe_experiment", "root"):
+        if run is not None and name in type(self)._exman_names:
             return run.root if name == "root" else run
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        return _beside, (type(self)._exman_run,), self.__dict__
+        return _beside, (type(self)._exman_run, None, type(self)._exman_names), self.__dict__
 
 
-def _beside(run: Run | None, namespace: Any = None) -> Any:
+_BESIDE = frozenset(["exman", "safe_experiment", "root"])
+
+
+def _beside(run: Run | None, namespace: Any = None, names: frozenset[str] = _BESIDE) -> Any:
     """The namespace with the run beside its parameters; an object of the caller's own class is left as it is."""
     if namespace is None:
         namespace = Namespace()
     if type(namespace) is argparse.Namespace or isinstance(namespace, Namespace):
-        beside = {"__module__": __name__, "_exman_run": run}
+        beside = {"__module__": __name__, "_exman_run": run, "_exman_names": names}
         namespace.__class__ = Namespace if run is None else type("Namespace", (Namespace,), beside)
     return namespace
 
@@ -344,13 +351,13 @@ def _absolute(path: str) -> str:
 class _Parse:
     """One outermost parse while it lasts: what was typed, what exman's own options said, what a file gives."""
 
-    def __init__(self) -> None:
-        self.typed: dict[argparse.Action, list[list[str]]] = {}     # the strings of each time an option was given
-        self.own: dict[str, Any] = {}                               # exman's options: config, tmp, name, git_dirty
-        self.replay: _Replay | None = None                       # the files' values, where there are files
-        self.argv: list[str] = []
-        self.method = "parse_args"
-        self.left: list[str] = []                                   # what parse_known_args did not know
+    def __init__(self, argv: list[str], method: str) -> None:
+        self.argv = argv
+        self.method = method                            # of argparse, by which it was asked for
+        self.typed: _Calls = {}
+        self.own: dict[str, Any] = {}                   # exman's options: config, tmp, name, git_dirty
+        self.replay: _Replay | None = None              # the files' values, where there are files
+        self.left: list[str] = []                       # what parse_known_args did not know
 
 
 # The parse under way in this thread: a parse inside it (a subparser's, an action's) belongs to it.
@@ -361,7 +368,10 @@ class _Container:
     """volatile= for parsers and their groups."""
 
     def add_argument(self, *args: Any, volatile: bool = False, **kwargs: Any) -> Any:
-        """Add an argument as argparse does; a volatile one is recorded but never restored by --config."""
+        """Add an argument as argparse does; a volatile one is recorded but never restored by --config.
+
+            parser.add_argument("--workers", type=int, default=4, volatile=True)
+        """
         action = super().add_argument(*args, **kwargs)  # type: ignore[misc]
         if volatile:
             action.volatile = True
@@ -397,8 +407,17 @@ class ExParser(_Container, argparse.ArgumentParser):
         super().__init__(*args, **kwargs)
         self.register("type", bool, _bool)
 
+    def add_subparsers(self, **kwargs: Any) -> Any:
+        """Add subparsers as argparse does; those of a parser_class of the script's own are recorded and restored too."""
+        kind = kwargs.get("parser_class")
+        if isinstance(kind, type) and issubclass(kind, argparse.ArgumentParser) and not issubclass(kind, ExParser):
+            kwargs["parser_class"] = type(kind.__name__, (ExParser, kind), {})
+        return super().add_subparsers(**kwargs)
+
     def register_validator(self, function: Callable[[Any], object], message: str = "validation error") -> None:
         """Check args before each run: False, or an exception, is a usage error with message.format(**vars(args)).
+
+            parser.register_validator(lambda args: args.lr > 0, "--lr is {lr}: give more than 0")
 
         The function may raise exman.ArgumentError(None, "...") to use its own words.
         """
@@ -407,7 +426,10 @@ class ExParser(_Container, argparse.ArgumentParser):
         self._exman.validators.append((function, message))
 
     def register_setter(self, function: Callable[[Any], object]) -> None:
-        """Change args, in place, before validators see them and before they are recorded."""
+        """Change args, in place, before validators see them and before they are recorded.
+
+            parser.register_setter(lambda args: setattr(args, "steps", args.epochs * 100))
+        """
         if not callable(function):
             raise TypeError(f"setter {function!r} is not callable")
         self._exman.setters.append(function)
@@ -433,8 +455,7 @@ class ExParser(_Container, argparse.ArgumentParser):
         if parse is not None:                           # a subparser's, or an action's, inside another parse
             view, namespace = self._replaying(parse, namespace)
             return getattr(super(ExParser, view), method)(args, namespace)
-        parse = _Parse()
-        parse.argv, parse.method = [*sys.argv[1:]] if args is None else [*args], method
+        parse = _Parse([*(sys.argv[1:] if args is None else args)], method)
         if method in ("parse_args", "parse_intermixed_args") and self._takes_mark(parse.argv):
             self.exit(_mark_verb(parse.argv, self.prog, self._exman.folder()))
         namespace = _beside(None, namespace)            # a namespace of an earlier parse must not lend its run's root
@@ -444,7 +465,7 @@ class ExParser(_Container, argparse.ArgumentParser):
             if completing:                              # argcomplete offers what stands in this list
                 self._actions += _own_group(self)._group_actions
             else:
-                self._read_files(parse, method)
+                self._read_files(parse)
             view, namespace = self._replaying(parse, namespace)
             done = getattr(super(ExParser, view), method)([*parse.argv], namespace)
             namespace, parse.left = done if isinstance(done, tuple) else (done, [])
@@ -452,7 +473,8 @@ class ExParser(_Container, argparse.ArgumentParser):
         finally:
             _PARSE.reset(token)
         if record is not None:
-            _beside(_launch(self._exman, record), namespace)
+            dests = {action.dest for parser in _family(self) for action in parser._actions}
+            _beside(_launch(self._exman, record), namespace, _BESIDE - dests)
         return done
 
     def _checked(self, parse: _Parse, namespace: Any) -> _Record:
@@ -468,8 +490,8 @@ class ExParser(_Container, argparse.ArgumentParser):
                 self._refuse(str(error))
             except Exception:
                 accepted = False
-            if accepted is False:
-                self._refuse(message.format(**vars(namespace)))
+            if type(accepted).__name__ in ("bool", "bool_") and not accepted:       # numpy has a False of its own
+                self._refuse(_formatted(message, namespace))
         try:
             state = _git_state(self._exman.git) if self._exman.git else None
             if state and self._exman.git_assert_clean and not parse.own.get("git_dirty"):
@@ -489,7 +511,7 @@ class ExParser(_Container, argparse.ArgumentParser):
             problem = state.problem or f"the git repository {_shown(state.folder)} has no commit"
             self._refuse(f"{problem}: mend that, or add --git-dirty")
 
-    def _read_files(self, parse: _Parse, method: str) -> None:
+    def _read_files(self, parse: _Parse) -> None:
         """Load --config and the default config files, and learn which options the command line gives itself."""
         configs = [os.path.expanduser(os.fspath(path)) for path in self._exman.default_config_files]
         configs = [path for path in configs if os.path.exists(path)]
@@ -497,7 +519,7 @@ class ExParser(_Container, argparse.ArgumentParser):
         spelled = tuple(s for s in _own_parser(self.prefix_chars, False)._option_string_actions if s.endswith("config"))
         if not configs and not any(word.startswith(spelled + prefixes) for word in parse.argv):
             return                                      # the usual launch: no second look at argv
-        scan = _scan(self, method, parse.argv)
+        scan = _scan(self, parse.method, parse.argv)
         try:
             files = [_load_config(path) for path in reversed(configs)]
             if "config" in scan.own:
@@ -556,6 +578,14 @@ class ExParser(_Container, argparse.ArgumentParser):
         return super()._parse_optional(arg_string)
 
 
+def _formatted(message: str, namespace: Any) -> str:
+    """A validator's message with the parameters in it; as it stands where it has other braces."""
+    try:
+        return message.format(**vars(namespace))
+    except (LookupError, ValueError, AttributeError):
+        return message
+
+
 class _OwnAction(argparse.Action):
     """An option of exman's: its value belongs to the parse, not to the script's namespace."""
 
@@ -570,7 +600,7 @@ class _OwnAction(argparse.Action):
 @functools.lru_cache(maxsize=None)
 def _own_parser(prefix_chars: str, git: bool) -> argparse.ArgumentParser:
     """exman's options, each also under a name that starts with exman-, for scripts that have one of the same name."""
-    long = "--" if "-" in prefix_chars else prefix_chars[0] * 2
+    long = _long_prefix(prefix_chars)
     parser = argparse.ArgumentParser(add_help=False, prefix_chars=prefix_chars)
 
     def add(name: str, **kwargs: Any) -> None:
@@ -581,6 +611,10 @@ def _own_parser(prefix_chars: str, git: bool) -> argparse.ArgumentParser:
     if git:
         add("git-dirty", nargs=0, help="run with uncommitted changes")
     return parser
+
+
+def _long_prefix(prefix_chars: str) -> str:
+    return "--" if "-" in prefix_chars else prefix_chars[0] * 2
 
 
 def _is_free(parser: argparse.ArgumentParser, name: str) -> bool:
@@ -626,8 +660,7 @@ class _Scan:
     """Which options a command line gives, found by a parse that converts nothing and acts on nothing."""
 
     def __init__(self) -> None:
-        self.given: dict[argparse.Action, list[str]] = {}           # the last time
-        self.calls: dict[argparse.Action, list[list[str]]] = {}     # each time; of a subcommand its name alone
+        self.calls: _Calls = {}                         # of a subcommand its name alone
         self.wrong = False                              # whether argparse refuses the line, or leaves words over
         self.own: dict[str, str] = {}                   # exman's options that take a value
 
@@ -646,7 +679,6 @@ class _Scanner:
         if isinstance(action, _OwnAction):
             self._scan.own[action.dest] = arg_strings[0] if arg_strings else ""
         elif action.nargs != argparse.SUPPRESS and (action.option_strings or arg_strings):
-            self._scan.given[action] = [*arg_strings]
             self._scan.calls.setdefault(action, []).append(arg_strings[:1] if action.nargs == argparse.PARSER else [*arg_strings])
         if action.nargs == argparse.PARSER and isinstance(action.choices, dict) and arg_strings[0] in action.choices:
             _scan_into(self._scan, action.choices[arg_strings[0]], "parse_known_args", arg_strings[1:])
@@ -708,6 +740,8 @@ class _Plain(str):
 def _load_config(path: str, explicit: bool = False) -> _File:
     """Read a file of parameters; ValueError and OSError name it."""
     text = _read_text(path)
+    if all(line.lstrip(" \t\r")[:1] in ("", "#") for line in text.split("\n")):
+        return _File(path, {}, {}, False, explicit)     # nothing but comments: sets nothing
     try:
         values, lines = _parse_yaml(text, _Plain)
     except YAMLError as error:
@@ -760,7 +794,7 @@ class _Replay:
     """
 
     def __init__(self, parser: ExParser, files: list[_File], scan: _Scan) -> None:
-        self.given = scan.given
+        self.given = scan.calls                         # what the command line gives
         self.files = {id(parser): files}                # of each parser that the command line or a file chose
         self.views: list[argparse.ArgumentParser] = []
         self.direct: dict[argparse.Action, Any] = {}    # values that no option string makes
@@ -777,7 +811,7 @@ class _Replay:
             return parser, namespace
         by_dest, rivals = _by_dest(parser), _rivals(parser)
         _fill_defaults(parser, namespace)
-        below = self._dests_below(parser, files)
+        below = self._set_below(parser, files)
         taken = {action for action in parser._actions if action in self.given}
         settled: dict[str, bool] = {}                   # dest -> whether its value is another than the default
         replayed: list[argparse.Action] = []
@@ -791,14 +825,15 @@ class _Replay:
                 settled[dest] = False
                 if dest in below:                       # the subcommand's value replaces this parser's
                     replayed += [action for action in actions if _is_missed(action)]
-                elif not actions:                         # of set_defaults, without an option
+                elif not actions:                       # of set_defaults, without an option
                     setattr(namespace, dest, _values_of(file.values[key]))
                     self.wordless |= not _same(getattr(namespace, dest), parser._defaults[dest])
                 elif not (file.recorded and self._is_left_alone(parser, actions, file.values[key])):
                     settled[dest] = self._restore(parser, namespace, file, key, actions)
                     replayed += actions
-                    if settled[dest] and not file.recorded:
-                        _check_rivals(file, key, actions[0], [a for a in rivals.get(actions[0], ()) if settled.get(a.dest)])
+                    others = [action for action in rivals.get(actions[0], ()) if settled.get(action.dest)]
+                    if others and settled[dest] and not file.recorded:
+                        raise ValueError(f"{file.path}, line {file.lines[key]}: {key!r} is not allowed with {others[0].dest!r}")
             taken.update(action for dest, changed in settled.items() if changed for action in by_dest.get(dest, ()))
         view = _view(parser, replayed, settled)
         self.views.append(view)
@@ -813,19 +848,23 @@ class _Replay:
         same = _same(_values_of(raw), _held_default(parser, action, default))
         if not same and type(default) is str and action.nargs != 0 and not isinstance(action.type, argparse.FileType):
             same = _same(_values_of(raw), _held_default(parser, action, _silent(parser, action, default)))
-        if same and (type(default) is not str or action.type in (None, str)):
+        if same and _same(_values_of(raw), default) and (type(default) is not str or action.type in (None, str)):
             self.restored[action.dest] = _values_of(raw)
         return same and not any(map(_is_missed, actions))
 
     def _restore(self, parser: ExParser, namespace: Any, file: _File, key: str, actions: list[argparse.Action]) -> bool:
         """Put the file's value of one dest into the namespace; return whether it is another than the default."""
         raw, dest = file.values[key], actions[0].dest
-        value, default = _values_of(raw), _default(parser, actions)
+        by_name = key != dest and not file.recorded
+        default = _default(parser, actions)
         try:
+            raw = _flag_by_name(parser, actions, key, raw) if by_name else raw
+            by_name = by_name and raw is file.values[key]
+            value = _values_of(raw)
             start = _appended_to(parser, actions[0]) if file.recorded and type(raw) is list else []
             starts = bool(start) and _same(value[:len(start)], start)       # an appended list starts with the default
             rest = raw[len(start):] if starts else raw
-            calls = None if value is None else _calls(parser, actions, rest, by_name=key != dest and not file.recorded)
+            calls = None if value is None else _calls(parser, actions, rest, by_name)
             if calls is None:
                 setattr(namespace, dest, value if value is None or file.recorded else _flag_value(actions, value))
                 self.direct[actions[0]] = getattr(namespace, dest)
@@ -848,30 +887,32 @@ class _Replay:
             self.restored[dest] = value
         return not _same(getattr(namespace, dest, None), default)
 
-    def _chosen(self, parser: ExParser, action: argparse.Action, files: list[_File]) -> tuple[str | None, list[tuple[_File, str]]]:
+    def _named(self, parser: ExParser, action: argparse.Action,
+               files: list[_File]) -> tuple[str | None, list[tuple[_File, str]]]:
         """The name of a subparser that the command line, or else a file, names; and what each file names."""
         named = [(file, str(file.values[key])) for file in files for key, dest in _keys_of(parser, file).items()
                  if dest == action.dest and _values_of(file.values[key]) is not None]
-        return self.given[action][0] if action in self.given else named[0][1] if named else None, named
+        return self.given[action][-1][0] if action in self.given else named[0][1] if named else None, named
 
-    def _dests_below(self, parser: ExParser, files: list[_File]) -> list[str]:
-        """The dests that a chosen subparser has too."""
-        choosers = [action for action in parser._actions if action.nargs == argparse.PARSER and isinstance(action.choices, dict)]
-        subparsers = [dict(action.choices or {}).get(self._chosen(parser, action, files)[0]) for action in choosers]
-        return [dest for subparser in subparsers if subparser is not None for dest, actions in _by_dest(subparser).items()
-                if _sets(actions, self.given)]
+    def _set_below(self, parser: ExParser, files: list[_File]) -> list[str]:
+        """The dests that the chosen subparsers, however deep, set too."""
+        dests = []
+        for action in _choosers(parser):
+            subparser = action.choices.get(self._named(parser, action, files)[0])
+            if subparser is not None:
+                dests += [dest for dest, actions in _by_dest(subparser).items() if _sets(actions, self.given)]
+                dests += self._set_below(subparser, files)
+        return dests
 
     def _choose(self, parser: ExParser, view: ExParser, namespace: Any, files: list[_File]) -> None:
         """Hand the files on to the subparser that the command line or a file names."""
-        for action in parser._actions:
-            if action.nargs != argparse.PARSER or not isinstance(action.choices, dict):
-                continue
-            chosen, named = self._chosen(parser, action, files)
+        for action in _choosers(parser):
+            chosen, named = self._named(parser, action, files)
             subparser = action.choices.get(chosen)
             if subparser is None:
                 if chosen is not None and action not in self.given:
-                    file, _ = named[0]
-                    raise ValueError(f"{file.path}: {action.dest}: invalid choice: {chosen!r} (choose from {', '.join(action.choices)})")
+                    names = ", ".join(action.choices)
+                    raise ValueError(f"{named[0][0].path}: {action.dest}: invalid choice: {chosen!r} (choose from {names})")
                 continue
             others = [file for file, name in named if action.choices.get(name) is not subparser]
             self.files[id(subparser)] = [file for file in files if file not in others]
@@ -884,14 +925,22 @@ class _Replay:
 
     def _check_keys(self, parser: ExParser, file: _File) -> None:
         """A key that no option knows: an error where somebody wrote it, remembered where exman recorded it."""
-        known = set(itertools.chain.from_iterable(_keys_of(each, file) for each in _family(parser)))
+        known: set[Any] = set()
+        for each in _family(parser):
+            keys = _keys_of(each, file)
+            twice = next((key for key in keys if list(keys.values()).index(keys[key]) != list(keys).index(key)), None)
+            if twice is not None:
+                raise ValueError(f"{file.path}, line {file.lines[twice]}: {twice!r} is {keys[twice]!r}, which stands above")
+            known.update(keys)
         if file.recorded:
             known.update(_OWN_KEYS, _OLD_KEYS, _GIT_KEYS)
         for key in file.values:
             if key in known:
                 continue
             if file.recorded:
-                self.unknown[_dest(key)] = (_values_of(file.values[key]), file, key)
+                git = bool(parser._exman.git)
+                dest = next((name for name in (str(key)[:-1], key) if _column(name, git) == key), key)
+                self.unknown[dest] = (_values_of(file.values[key]), file, key)
                 continue
             import difflib
             names = [dest for each in _family(parser) for dest in _by_dest(each)]
@@ -910,11 +959,6 @@ class _Replay:
                 setattr(namespace, dest, value)
 
 
-def _check_rivals(file: _File, key: str, action: argparse.Action, rivals: list[argparse.Action]) -> None:
-    if rivals:
-        raise ValueError(f"{file.path}, line {file.lines[key]}: {key!r} is not allowed with {rivals[0].dest!r}")
-
-
 class _Strings(list):  # type: ignore[type-arg]
     """Strings that argparse has already freed of their '--': a further one is a value."""
 
@@ -922,7 +966,8 @@ class _Strings(list):  # type: ignore[type-arg]
         pass
 
 
-def _calls(parser: ExParser, actions: list[argparse.Action], raw: Any, by_name: bool) -> list[tuple[argparse.Action, list[str]]] | None:
+def _calls(parser: ExParser, actions: list[argparse.Action], raw: Any,
+           by_name: bool) -> list[tuple[argparse.Action, list[str]]] | None:
     """How the options of one dest, called in turn with these strings, make a file's value; None: no option does."""
     action = _primary(actions)
     flags = {option: each for each in actions if each.nargs in (0, argparse.OPTIONAL) for option in each.option_strings}
@@ -930,8 +975,8 @@ def _calls(parser: ExParser, actions: list[argparse.Action], raw: Any, by_name: 
     if action.nargs == 0:
         if items and all(isinstance(item, str) and str(item) in flags for item in items):
             return [(flags[str(item)], []) for item in items]           # a const that is not plain stands by its option
-        if by_name and not isinstance(action, argparse._CountAction):   # `no-cuda: true`, the option and not the dest
-            return [(action, [])] if _bool(_text(raw)) else []
+        if by_name and type(_values_of(raw)) is bool and not isinstance(action, argparse._CountAction):
+            return [(action, [])] if _values_of(raw) else []            # `adam: true`, the option and not the dest
         return None
     strings = _call_strings(parser, action, raw)
     for each in strings:
@@ -939,6 +984,21 @@ def _calls(parser: ExParser, actions: list[argparse.Action], raw: Any, by_name: 
             if parser._match_argument(action, "A" * len(each)) != len(each):
                 raise ArgumentError(action, f"expected {action.nargs} arguments, not {len(each)}")
     return [(flags[each[0]], []) if len(each) == 1 and each[0] in flags else (action, each) for each in strings]
+
+
+def _flag_by_name(parser: ExParser, actions: list[argparse.Action], key: str, raw: Any) -> Any:
+    """What a file says of a bool's option, as the value of its dest: `no-cuda: true` is False."""
+    name = key.replace("-", "_")
+    for action in actions:
+        names = [option.lstrip(parser.prefix_chars).replace("-", "_") for option in action.option_strings]
+        is_switch = type(action.const) is bool or isinstance(action, getattr(argparse, "BooleanOptionalAction", ()))
+        if action.nargs == 0 and name in names and is_switch:
+            try:
+                given = _bool(_text(raw))
+            except ValueError:
+                raise ArgumentError(action, f"invalid bool value: {_text(raw)!r:.99}") from None
+            return given != (action.const is False or (name.startswith("no_") and name[3:] in names))
+    return raw
 
 
 def _call_strings(parser: ExParser, action: argparse.Action, raw: Any) -> list[list[str]]:
@@ -950,8 +1010,9 @@ def _call_strings(parser: ExParser, action: argparse.Action, raw: Any) -> list[l
         return _chunks(action, texts)
     repeats = isinstance(action, argparse._AppendAction) or not _is_known(action)
     if _takes_many(action):
-        nested = repeats and raw and all(type(item) is list for item in raw)
-        return [[_option_text(action, text) for text in item] for item in raw] if nested else [texts] if raw or not repeats else []
+        if repeats and all(type(item) is list for item in raw):
+            return [[_option_text(action, text) for text in item] for item in raw]
+        return [texts]
     if repeats:
         return [[text] for text in texts]
     text = _option_text(action, raw)                    # one string for a list: of json.loads and its like, or an error
@@ -993,7 +1054,7 @@ def _flag_value(actions: list[argparse.Action], value: Any) -> Any:
             return const
     if all(const is None or type(const) is bool for const in consts):
         try:
-            return _bool(_flow(value) if type(value) is not str else value)
+            return _bool(_text(value))
         except ValueError:
             raise ArgumentError(action, f"invalid bool value: {value!r:.99}") from None
     raise ArgumentError(action, f"invalid choice: {value!r:.99} (choose from {', '.join(map(repr, consts)):.999})")
@@ -1001,7 +1062,9 @@ def _flag_value(actions: list[argparse.Action], value: Any) -> Any:
 
 def _textual(value: Any) -> bool:
     """Whether a recorded value may be typed text rather than the value itself: only strings are."""
-    return isinstance(value, str) or (type(value) is list and any(map(_textual, value))) or (type(value) is dict and _UNDECODABLE in value)
+    if type(value) is list:
+        return any(map(_textual, value))
+    return isinstance(value, str) or (type(value) is dict and _UNDECODABLE in value)
 
 
 # -- What the sections here know of argparse's actions; the private names are the same in CPython 3.8 to 3.14 ---------
@@ -1045,10 +1108,14 @@ def _primary(actions: list[argparse.Action]) -> argparse.Action:
 def _family(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
     """The parser and all parsers below it."""
     yield parser
-    for action in parser._actions:
-        if action.nargs == argparse.PARSER and isinstance(action.choices, dict):
-            for subparser in action.choices.values():
-                yield from _family(subparser)
+    for action in _choosers(parser):
+        for subparser in action.choices.values():
+            yield from _family(subparser)
+
+
+def _choosers(parser: argparse.ArgumentParser) -> list[Any]:
+    """The actions that hand the rest of the line on to a subparser, which `choices` has by name."""
+    return [action for action in parser._actions if action.nargs == argparse.PARSER and isinstance(action.choices, dict)]
 
 
 def _keys_of(parser: argparse.ArgumentParser, file: _File) -> dict[str, str]:
@@ -1077,7 +1144,7 @@ def _rivals(parser: argparse.ArgumentParser) -> dict[argparse.Action, list[argpa
 
 def _view(parser: ExParser, replayed: list[argparse.Action], settled: dict[str, bool]) -> ExParser:
     """A copy of the parser without these actions, and without the groups that they satisfy."""
-    view = _twin(parser)
+    view: ExParser = _twin(parser)
     view._actions = [action for action in parser._actions if action not in replayed]
     view._mutually_exclusive_groups = []
     for group in parser._mutually_exclusive_groups:
@@ -1115,8 +1182,8 @@ _Record.__doc__ = """What a run writes: the text of its parameters (without root
 job share, --name, --tmp, the keys of its automarks, its changes.diff (bytes or None), what to say on stderr."""
 
 _GitState = collections.namedtuple("_GitState", "folder commit dirty diff problem")
-_GitState.__doc__ = """A repository as git tells it: where it was asked, the commit (None: no commit, or not known), whether tracked
-files differ from it (None: not known), these changes as bytes, and in one line why something is not known (or None)."""
+_GitState.__doc__ = """A repository as git tells it: where it was asked, the commit (None: no commit, or not known), whether
+tracked files differ from it (None: not known), these changes as bytes, and in one line why something is not known (or None)."""
 
 _MISSING: Any = object()
 
@@ -1145,7 +1212,8 @@ def _record(parser: ExParser, parse: _Parse, namespace: Any, state: _GitState | 
         else:
             comments.append(_comment(f"{dest}: {value!r:.200}"))
             if any(action in parse.typed for action in actions) or value is not actions[0].default:
-                notes.append(f"{'/'.join(actions[0].option_strings) or dest} cannot be restored by --config: {value!r:.99}")
+                shown = next((action for action in actions if action in parse.typed), actions[0])
+                notes.append(f"{'/'.join(shown.option_strings) or dest} cannot be restored by --config: {value!r:.99}")
         if any(getattr(action, "volatile", False) for action in actions):
             aside.add(dest)
     for dest, value in values.items():                  # of set_defaults, setters, or the caller's own namespace
@@ -1189,22 +1257,19 @@ def _column(dest: str, git: bool) -> str:
     return dest + "_" if dest.rstrip("_") in (_OWN_KEYS + _GIT_KEYS if git else _OWN_KEYS) else dest
 
 
-def _dest(key: str) -> str:
-    return key[:-1] if isinstance(key, str) and key.endswith("_") and key.rstrip("_") in _OWN_KEYS else key
-
-
-def _dests(parser: argparse.ArgumentParser, parse: _Parse) -> Iterator[tuple[argparse.ArgumentParser, str, list[argparse.Action]]]:
+def _dests(parser: argparse.ArgumentParser,
+           parse: _Parse) -> Iterator[tuple[argparse.ArgumentParser, str, list[argparse.Action]]]:
     """Each dest with its parser and its actions, in the order they were added; a chosen subcommand's after its own."""
     for dest, actions in _by_dest(parser).items():
         yield parser, dest, actions
-        yield from _dests_below(parser, parse, [action for action in actions if action.nargs == argparse.PARSER])
+        yield from _dests_below(parse, [action for action in actions if action.nargs == argparse.PARSER])
     for action in parser._actions:
         if action.nargs == argparse.PARSER and action.dest == argparse.SUPPRESS and action in parse.typed:
             yield parser, argparse.SUPPRESS, [action]
-            yield from _dests_below(parser, parse, [action])
+            yield from _dests_below(parse, [action])
 
 
-def _dests_below(parser: argparse.ArgumentParser, parse: _Parse, actions: list[argparse.Action]) -> Iterator[Any]:
+def _dests_below(parse: _Parse, actions: list[argparse.Action]) -> Iterator[Any]:
     for action in actions:
         subparser = _chosen(action, parse)
         if subparser is not None:
@@ -1217,7 +1282,7 @@ def _chosen(action: argparse.Action, parse: _Parse) -> Any:
     return action.choices.get(typed[-1][0]) if typed and isinstance(action.choices, dict) else None
 
 
-def _held(parser: argparse.ArgumentParser, actions: list[argparse.Action], value: Any, typed: dict[argparse.Action, list[list[str]]]) -> Any:
+def _held(parser: argparse.ArgumentParser, actions: list[argparse.Action], value: Any, typed: _Calls) -> Any:
     """What the file holds for one dest: the value where it is plain and reads back, else the text that makes it."""
     action = actions[0]
     if value is None or action.nargs == argparse.PARSER:
@@ -1246,9 +1311,7 @@ def _appended_to(parser: argparse.ArgumentParser, action: argparse.Action) -> li
     """What the file holds for the default that an option appends to; it is compared, not parsed."""
     if not isinstance(action, argparse._AppendAction) or type(action.default) is not list:
         return []
-    items = [_storable(item) for item in action.default]
-    return [held if held is not _MISSING else _held_items(parser, action, item) if type(item) is list else _text_of(parser, action, item)
-            for held, item in zip(items, action.default)]
+    return [_held_whole(parser, action, item) for item in action.default]
 
 
 def _held_typed(parser: argparse.ArgumentParser, action: argparse.Action, value: Any, texts: Any) -> Any:
@@ -1257,6 +1320,9 @@ def _held_typed(parser: argparse.ArgumentParser, action: argparse.Action, value:
         held = _storable(_each(value, texts, lambda item, text: _held_item(parser, action, item, text)))
         if held is not _MISSING:
             texts = held
+    elif _is_known(action) and type(value) is list:     # a setter has made it longer or shorter
+        held = _held_items(parser, action, value)
+        texts = texts if held is _MISSING or _storable(value) is _MISSING else held
     if not _is_known(action) and type(texts) is type(action.default) and texts == action.default:
         return _storable([texts])                       # the default itself does not go through the script's action
     if type(texts) is list and texts == action.default and not _same(texts, value):
@@ -1273,15 +1339,24 @@ def _held_default(parser: argparse.ArgumentParser, action: argparse.Action, valu
             return held
         if isinstance(kind, argparse.FileType) or type(_silent(parser, action, text)) is type(value):
             return _storable(text)
+    if value is not action.default and _storable(value) is _MISSING:
+        value = action.default                          # a setter has made another of it, and will again
+    return _held_whole(parser, action, value)
+
+
+def _held_whole(parser: argparse.ArgumentParser, action: argparse.Action, value: Any) -> Any:
+    """What the file holds for a value of which no text is known: itself where it is plain, else its items or a text."""
     held = _storable(value)
-    return held if held is not _MISSING else _held_items(parser, action, value) if type(value) is list else _text_of(parser, action, value)
+    if held is not _MISSING:
+        return held
+    return _held_items(parser, action, value) if type(value) is list else _text_of(parser, action, value)
 
 
 def _held_items(parser: argparse.ArgumentParser, action: argparse.Action, value: list[Any]) -> Any:
     """What the file holds for a list that nobody typed: each item as the option reads it."""
     nested = _takes_many(action) and isinstance(action, argparse._AppendAction) and not isinstance(action, argparse._ExtendAction)
-    items = [_held_items(parser, action, item) if nested and type(item) is list else _held_item(parser, action, item, None) for item in value]
-    return _MISSING if any(item is _MISSING for item in items) else items
+    return _unless_missing([_held_items(parser, action, item) if nested and type(item) is list
+                            else _held_item(parser, action, item, None) for item in value])
 
 
 def _text_of(parser: argparse.ArgumentParser, action: argparse.Action, value: Any) -> Any:
@@ -1314,8 +1389,7 @@ def _matches(value: Any, shape: Any) -> bool:
 def _each(value: Any, texts: Any, hold: Callable[[Any, str | None], Any]) -> Any:
     """hold(item, its text or None) for each item of the value, in the lists of the texts (of the value itself without)."""
     if type(texts) is list:
-        held = [_each(item, text, hold) for item, text in zip(value, texts)]
-        return _MISSING if _MISSING in [item if item is _MISSING else None for item in held] else held
+        return _unless_missing([_each(item, text, hold) for item, text in zip(value, texts)])
     return hold(value, texts)
 
 
@@ -1350,8 +1424,8 @@ def _reads_back(parser: argparse.ArgumentParser, action: argparse.Action, item: 
 def _flags(given: list[argparse.Action], value: Any) -> Any:
     """A const that is not plain stands by the option that gives it."""
     if given and isinstance(given[-1], argparse._AppendConstAction) and type(value) is list:
-        names = [next((a.option_strings[0] for a in given if a.option_strings and a.const is item), _MISSING) for item in value]
-        return _MISSING if _MISSING in names else names
+        return _unless_missing([next((a.option_strings[0] for a in given if a.option_strings and a.const is item), _MISSING)
+                                for item in value])
     if given and given[-1].option_strings and given[-1].nargs in (0, argparse.OPTIONAL) and value is given[-1].const:
         return given[-1].option_strings[0]
     return _MISSING
@@ -1360,8 +1434,7 @@ def _flags(given: list[argparse.Action], value: Any) -> Any:
 def _storable(value: Any) -> Any:
     """The value as yaml can hold it, undecodable text in a mapping of its own; _MISSING where it cannot."""
     if type(value) is list:
-        items = [_storable(item) for item in value]
-        return _MISSING if any(item is _MISSING for item in items) else items
+        return _unless_missing([_storable(item) for item in value])
     try:
         if type(value) is str:
             if not value.isprintable():
@@ -1378,6 +1451,10 @@ def _storable(value: Any) -> Any:
         return _MISSING
 
 
+def _unless_missing(items: list[Any]) -> Any:
+    return _MISSING if any(item is _MISSING for item in items) else items
+
+
 def _command(parser: ExParser, parse: _Parse, namespace: Any) -> list[str] | None:
     """The words that make an equal run without its yaml: those typed, or with files those of every option; None: no words do."""
     files = tuple(parser.fromfile_prefix_chars or ())
@@ -1385,9 +1462,10 @@ def _command(parser: ExParser, parse: _Parse, namespace: Any) -> list[str] | Non
         return [*_script(), *parse.argv]
     if parse.left or (parse.replay is not None and parse.replay.wordless):
         return None
-    long = "--" if "-" in parser.prefix_chars else parser.prefix_chars[0] * 2
-    own = [f"{long}exman-{key.replace('_', '-')}{'' if value is True else f'={value}'}" for key, value in parse.own.items() if key != "config"]
-    wanted: dict[argparse.Action, list[list[str]]] = {}
+    long = _long_prefix(parser.prefix_chars)
+    own = [f"{long}exman-{key.replace('_', '-')}{'' if value is True else f'={value}'}"
+           for key, value in parse.own.items() if key != "config"]
+    wanted: _Calls = {}
     for words in _layouts(parser, parse, namespace, wanted):
         scan = _scan(parser, parse.method, [*own, *words])
         if not scan.wrong and scan.calls == wanted:     # else a word would go to another option, or positional
@@ -1395,7 +1473,7 @@ def _command(parser: ExParser, parse: _Parse, namespace: Any) -> list[str] | Non
     return None
 
 
-def _layouts(parser: argparse.ArgumentParser, parse: _Parse, namespace: Any, wanted: dict[argparse.Action, list[list[str]]]) -> Iterator[list[str]]:
+def _layouts(parser: argparse.ArgumentParser, parse: _Parse, namespace: Any, wanted: _Calls) -> Iterator[list[str]]:
     """Command lines of one parser and those below it that may make its values; `wanted` gets what each is to give."""
     several: list[str] = []                             # options with several strings, which may take the words behind them too
     single: list[str] = []
@@ -1429,8 +1507,8 @@ def _layouts(parser: argparse.ArgumentParser, parse: _Parse, namespace: Any, wan
 
 
 def _calls_for_words(parser: argparse.ArgumentParser, parse: _Parse, action: argparse.Action,
-                     namespace: Any) -> list[tuple[argparse.Action, str, list[str]]] | None:
-    """Each time that an option is to be called on the command line, as (action, name, strings); None: words do not make its value."""
+                     namespace: Any) -> list[_Words] | None:
+    """Each time that an option is to be called on the command line; None: words do not make its value."""
     name = action.option_strings[-1] if action.option_strings else ""
     replay, calls = parse.replay, parse.typed.get(action, [])
     if replay is not None and action in replay.direct:
@@ -1440,12 +1518,14 @@ def _calls_for_words(parser: argparse.ArgumentParser, parse: _Parse, action: arg
     return [(action, name, call) for call in calls]
 
 
-def _flag_calls(parser: argparse.ArgumentParser, action: argparse.Action, value: Any) -> list[tuple[argparse.Action, str, list[str]]] | None:
+def _flag_calls(parser: argparse.ArgumentParser, action: argparse.Action, value: Any) -> list[_Words] | None:
     """The calls that set a dest to a value that no string made: of options with a const, or null."""
     rivals, default = _by_dest(parser)[action.dest], action.default
     if value is None and action.nargs != 0:
+        if default is None:
+            return []
         nulls = [text for text in ("none", "null", "None") if _silent(parser, action, text) is None]
-        return [] if default is None else [(action, action.option_strings[-1], [nulls[0]])] if nulls and action.option_strings else None
+        return [(action, action.option_strings[-1], nulls[:1])] if nulls and action.option_strings else None
     if isinstance(action, argparse._CountAction):
         times = value - (default if type(default) is int else 0) if type(value) is int else -1
         return [(action, action.option_strings[-1], [])] * times if times >= 0 else None
@@ -1457,7 +1537,7 @@ def _flag_calls(parser: argparse.ArgumentParser, action: argparse.Action, value:
         if not _same(value[:size], default if size else []):
             return None
         items = value[size:]
-    found: list[tuple[argparse.Action, str, list[str]]] = []
+    found: list[_Words] = []
     for item in items:
         for by, option in ((each, option) for each in rivals for option in each.option_strings if each.nargs == 0):
             negated = option.startswith("--no-")        # of a BooleanOptionalAction
@@ -1493,7 +1573,8 @@ def _automarks(parser: ExParser, namespace: Any) -> list[str]:
 def _mark_part(text: str) -> str:
     """One folder's name of a mark, whatever a parameter's value is: `a/b` -> `a-b`, `..` -> `-.`, nothing -> `-`."""
     encoding = sys.getfilesystemencoding()              # a name's bound is in bytes
-    name = _pattern(_NOT_IN_NAMES).sub("-", text).strip().encode(encoding, "replace")[:_MAX_NAME].decode(encoding, "ignore").strip()
+    name = _pattern(_NOT_IN_NAMES).sub("-", text).strip()
+    name = name.encode(encoding, "replace")[:_MAX_NAME].decode(encoding, "ignore").strip()
     return f"-{name[1:]}" if name[:1] in ("", ".") else name
 
 
@@ -1561,7 +1642,9 @@ def _git(folder: str, deadline: float, *words: str) -> bytes:
 _STAMP = "%Y-%m-%d-%H-%M-%S"
 _RUN_NAME = r"(?s)0*[0-9]{1,15}-[0-9]{4}(?:-[0-9]{2}){5}(?:-.*)?"
 _PARTS = ("runs", "tmp", "fails")
-_MAX_YAML = 16 * 1024 * 1024                            # bytes; a config is small, /dev/zero is not
+_MAX_YAML = 16 << 20                                    # bytes; a config is small, /dev/zero is not
+# A FIFO must not hold a reader up, Windows must not translate line ends; each flag where the system has it.
+_READ_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 class RootError(OSError):
@@ -1575,7 +1658,8 @@ _ADVICE = {
     errno.ENOSPC: "free some space there", errno.EDQUOT: "your quota there is used up: free some space",
     errno.EACCES: "choose another root=, or mend its permissions", errno.EPERM: "choose another root=, or mend its permissions",
     errno.EROFS: "choose another root=", errno.ENOTDIR: "a part of this path is a file: choose another root=",
-    errno.EEXIST: "a file stands where a folder must: choose another root=", errno.EIO: "the disk or its network mount is failing",
+    errno.EEXIST: "a file stands where a folder must: choose another root=",
+    errno.EIO: "the disk or its network mount is failing",
     errno.EMFILE: "close some files, or raise `ulimit -n`", errno.ENFILE: "the machine has too many open files",
     errno.ENAMETOOLONG: "choose a shorter root= or --name", errno.ENOENT: "a folder of this path is gone: choose another root=",
     errno.ESTALE: "the network mount is stale: mount it again",
@@ -1593,23 +1677,6 @@ def _shown(path: Any) -> str:
     """A path as one printable line."""
     text = os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else str(path)
     return text if text.isprintable() else ascii(text)
-
-
-def _root_error(root: str, error: Exception) -> RootError:
-    """The error as one line of exman's; uncaught, it ends the script without a traceback."""
-    if getattr(sys.excepthook, "func", None) is not _quietly:
-        sys.excepthook = functools.partial(_quietly, sys.excepthook)
-    if isinstance(error, OSError):
-        return RootError(error.errno or errno.EIO, error.strerror or str(error), error.filename or root)
-    return RootError(errno.EINVAL, str(error), root)
-
-
-def _quietly(before: Any, kind: Any, error: BaseException, trace: Any) -> None:
-    """The excepthook once a run could not be made: a script that does not catch that ends in one line, status 1."""
-    if isinstance(error, RootError):
-        _say(str(error))
-    else:
-        before(kind, error, trace)
 
 
 def _make_run(root: str, settings: _Settings, record: _Record) -> Run:
@@ -1647,6 +1714,23 @@ def _make_run(root: str, settings: _Settings, record: _Record) -> Run:
             raise
         raise _root_error(root, error) from None
     return Run(root, part, name, shared=shared, maker=os.getpid())
+
+
+def _root_error(root: str, error: Exception) -> RootError:
+    """The error as one line of exman's; uncaught, it ends the script without a traceback."""
+    if getattr(sys.excepthook, "func", None) is not _quietly:
+        sys.excepthook = functools.partial(_quietly, sys.excepthook)
+    if isinstance(error, OSError):
+        return RootError(error.errno or errno.EIO, error.strerror or str(error), error.filename or root)
+    return RootError(errno.EINVAL, str(error), root)
+
+
+def _quietly(before: Any, kind: Any, error: BaseException, trace: Any) -> None:
+    """The excepthook once a run could not be made: a script that does not catch that ends in one line, status 1."""
+    if isinstance(error, RootError):
+        _say(str(error))
+    else:
+        before(kind, error, trace)
 
 
 def _claim(root: str, shared: bool) -> int:
@@ -1840,8 +1924,8 @@ def _move_to_fails(root: str, part: str, name: str, shared: bool) -> None:
                 raise
             _copy_to_fails(source, target)
     except OSError:
-        for entry in entries:
-            _link(root, os.path.relpath(entry, root), name, shared)
+        for entry in entries:                           # a 0.1.x mark comes back as one of today's
+            _link(root, os.path.join(os.path.relpath(os.path.dirname(entry), root), f"{name}.yaml"), name, shared)
         raise
 
 
@@ -1877,7 +1961,8 @@ def _check_name(name: str) -> None:
     if wrong:
         raise ValueError(f"--name {name!r:.99}: {wrong.group()!r} cannot stand in a file name")
     if not name or name != name.strip() or name.endswith(".") or len(name.encode()) > _MAX_NAME:
-        raise ValueError(f"--name {name!r:.99} cannot end a file name: give 1 to {_MAX_NAME} bytes, without blanks around or a dot at the end")
+        raise ValueError(f"--name {name!r:.99} cannot end a file name: give 1 to {_MAX_NAME} bytes, "
+                         "without blanks around or a dot at the end")
 
 
 def _check_mark(key: str) -> str:
@@ -1912,15 +1997,6 @@ def _mark_folder(root: str, key: str) -> str:
     return folder
 
 
-def _find_run(root: str, word: str, parts: Sequence[str] = _PARTS) -> tuple[str, str] | None:
-    """The part and the name of the run that a number or a folder's name names, or None."""
-    for part in parts:
-        for name in _run_names(root, part):
-            if word == name or (_is_number(word) and int(word) == _number(name)):
-                return part, name
-    return None
-
-
 def _config_path(word: str, root: str) -> str:
     """The file that --config names: a path, a run's folder, number or name."""
     found = None if os.path.lexists(word) and not _is_number(word) else _find_run(root, word)
@@ -1936,10 +2012,20 @@ def _config_path(word: str, root: str) -> str:
     return word
 
 
+def _find_run(root: str, word: str) -> tuple[str, str] | None:
+    """The part and the name of the run that a number or a folder's name names, or None."""
+    return next(((part, name) for part in _PARTS for name in _run_names(root, part) if _is_named(name, word)), None)
+
+
+def _is_named(name: str, word: str) -> bool:
+    """Whether a word is a run's number or its folder's name."""
+    return word == name or (_is_number(word) and word.lstrip("0") == str(_number(name)))
+
+
 def _read_text(path: str) -> str:
     """Read a small regular file of UTF-8; ValueError says what it is instead."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        descriptor = os.open(path, _READ_FLAGS)
     except OSError as error:
         raise ValueError(f"{_shown(path)}: {error.strerror}") from None
     except ValueError as error:
@@ -2044,21 +2130,6 @@ def _stat(pid: object) -> list[bytes]:
         return [b"0"] * 50
 
 
-def _age() -> float:
-    """The seconds since this process was started, or 0 where there is no /proc."""
-    try:
-        return float(_proc("uptime").split()[0]) - int(_stat("self")[19]) / os.sysconf("SC_CLK_TCK")
-    except OSError:
-        return 0.0
-
-
-def _wait_seconds() -> float:
-    try:
-        return float(os.environ.get("EXMAN_WAIT", "60"))
-    except ValueError:
-        return 60.0
-
-
 def _shared_run(root: str, settings: _Settings, record: _Record, rank: str, launch: list[str], count: int) -> Run:
     """The run of a job: rank 0 makes and publishes it, the ranks with the same parameters join it.
 
@@ -2068,7 +2139,7 @@ def _shared_run(root: str, settings: _Settings, record: _Record, rank: str, laun
     """
     import hashlib
     mine, launched = [hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:24]
-                      for text in (record.identity, _flow([*launch, root, count]))]
+                      for text in (record.identity, repr([*launch, root, count]))]      # a path may be undecodable
     folder = os.path.join(root, ".launches", launched)
     joined, turn = "", "run"
     try:
@@ -2116,6 +2187,22 @@ def _awaited(folder: str, mine: str, rank: str, shared: bool) -> tuple[str, str]
         os.utime(folder)                                # else a network mount may go on answering that nothing is there
 
 
+def _age() -> float:
+    """The seconds since this process was started, or 0 where there is no /proc."""
+    try:
+        return float(_proc("uptime").split()[0]) - int(_stat("self")[19]) / os.sysconf("SC_CLK_TCK")
+    except OSError:
+        return 0.0
+
+
+def _wait_seconds() -> float:
+    try:
+        seconds = float(os.environ.get("EXMAN_WAIT", "60"))
+    except ValueError:
+        seconds = -1.0
+    return seconds if seconds >= 0 else 60.0            # so nan, too, is no time to wait
+
+
 def _published(path: str, since: float) -> tuple[str, str]:
     """The digest and the run, as <part>/<name>, of what was published after a time; two empty words while there is none."""
     try:
@@ -2156,8 +2243,9 @@ def _inherited(root: str, record: _Record) -> Run | None:
     if not _worker_name() and not local_rank:
         return None
     try:
-        bequest = load_yaml(f"runs: {os.environ.get('EXMAN_RUNS') or '[]'}")["runs"]
-    except YAMLError:
+        entries = load_yaml(f"runs: {os.environ.get('EXMAN_RUNS') or '[]'}")["runs"]
+        bequest = [(base, part, name, rank, checksum) for base, part, name, rank, checksum in entries]
+    except (TypeError, ValueError):                     # YAMLError is one; of another version, or not exman's at all
         return None
     for base, part, name, rank, checksum in bequest:
         if base == root and checksum == _checksum(record) and name not in _JOINED:
@@ -2205,6 +2293,8 @@ def dump_yaml(params: dict[Any, Any]) -> str:
 
     >>> dump_yaml({"lr": 1e-05, "sizes": [64, 32], "country": "no"})
     "lr: 1.0e-05\nsizes: [64, 32]\ncountry: 'no'\n"
+
+    Raises YAMLError, which names the parameter, for any other value.
     """
     if type(params) is not dict:
         raise YAMLError(f"a {type(params).__name__[:60]} is no dict: give vars(args) or dict(...)")
@@ -2822,11 +2912,8 @@ if TYPE_CHECKING:
     _Fetched = tuple[_Signature, Union[bytes, OSError, None]]
     _Path = Union[str, os.PathLike[str]]
 
-_RECORD_BOUND = 16 << 20                                # a record is small: what is larger is something else
 _TEXTS_KEPT, _LAYOUTS_KEPT = 1 << 15, 32                # distinct values and keys of files remembered while a table is read
 _FIRST_READS, _SLOW_READ, _READERS, _WINDOW = 32, 0.0005, 16, 512
-# A FIFO must not hold the table up, Windows must not translate line ends; each flag where the system has it.
-_READ_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
 class Index:
@@ -3004,16 +3091,16 @@ class _Texts(dict):  # type: ignore[type-arg]
 
     def _quick(self, name: str, content: bytes) -> tuple[tuple[str, ...], tuple[Any, ...]] | None:
         """The keys and values of a file of exman's own lines, or None."""
-        match = None
-        for fullmatch, keys in self._layouts:
-            match = fullmatch(content)
+        for layout in self._layouts:
+            match = layout[0](content)
             if match:
                 break
         else:
-            fullmatch, keys = self._layout(content)
-            match = fullmatch(content)
+            layout = self._layout(content)
+            match = layout[0](content)
+        keys = layout[1]
         if not self._layouts or self._layouts[0][1] is not keys:        # the latest first, for the next is likely its like
-            self._layouts = [(fullmatch, keys), *(other for other in self._layouts if other[1] is not keys)][:_LAYOUTS_KEPT]
+            self._layouts = [layout, *(other for other in self._layouts if other[1] is not keys)][:_LAYOUTS_KEPT]
         if not match or match[match.lastindex] != b"runs/" + name.encode():
             return None
         try:
@@ -3036,7 +3123,8 @@ class _Texts(dict):  # type: ignore[type-arg]
 
 
 # Numbers to YAML 1.2 and text to YAML 1.1, which exman 0.1.x wrote without quotes: 08, 1e5, 1.5e3, -.5, 0o17.
-_TEXT_IN_1_1 = r"[-+]?0[0-9]+|0o[0-7]+|[-+]?[0-9]+[eE][-+]?[0-9]+|[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)[eE][0-9]+|[-+]\.[0-9]+(?:[eE][-+]?[0-9]+)?"
+_TEXT_IN_1_1 = (r"[-+]?0[0-9]+|0o[0-7]+|[-+]?[0-9]+[eE][-+]?[0-9]+|[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)[eE][0-9]+"
+                r"|[-+]\.[0-9]+(?:[eE][-+]?[0-9]+)?")
 
 
 def _load_record(text: str) -> dict[Any, Any]:
@@ -3048,13 +3136,12 @@ def _load_record(text: str) -> dict[Any, Any]:
 
 def _in_record(plain: Callable[[str], Any]) -> Callable[[str], Any]:
     """What makes a value of a plain scalar, for the file of a run."""
-    in_1_1 = re.compile(_TEXT_IN_1_1)
+    in_1_1 = _pattern(_TEXT_IN_1_1)
     return lambda text: text if in_1_1.fullmatch(text) else plain(text)
 
 
 def _fetched(tasks: list[_Task]) -> Iterator[_Fetched]:
     """What _fetch says of each task, in order; many readers where one by one is slow, as on a network mount."""
-    import time
     start = time.perf_counter()
     first = list(map(_fetch, tasks[:_FIRST_READS]))
     slow = time.perf_counter() - start > _SLOW_READ * _FIRST_READS
@@ -3083,16 +3170,16 @@ def _fetch(task: _Task) -> _Fetched:
             if not stat.S_ISREG(info.st_mode):
                 raise OSError(errno.EINVAL, "no regular file")
             size = info.st_size
-            content = os.read(file, min(size, _RECORD_BOUND) + 1)
-            while len(content) != size and len(content) <= _RECORD_BOUND:
-                more = os.read(file, _RECORD_BOUND + 1 - len(content))
+            content = os.read(file, min(size, _MAX_YAML) + 1)
+            while len(content) != size and len(content) <= _MAX_YAML:
+                more = os.read(file, _MAX_YAML + 1 - len(content))
                 if not more:
                     break
                 content += more
         finally:
             os.close(file)
-        if len(content) > _RECORD_BOUND:
-            raise OSError(errno.EFBIG, f"larger than {_RECORD_BOUND >> 20} MiB")
+        if len(content) > _MAX_YAML:
+            raise OSError(errno.EFBIG, f"larger than {_MAX_YAML >> 20} MiB")
         return (info.st_ino, info.st_size, info.st_mtime_ns), content
     except OSError as error:
         return (0, 0, 0), error
@@ -3116,7 +3203,6 @@ def _counted(fetched: Iterator[_Fetched], total: int) -> Iterator[_Fetched]:
 
 
 def _reported(fetched: Iterator[_Fetched], total: int) -> Iterator[_Fetched]:
-    import time
     due, width = time.monotonic() + 2, 0
     try:
         for count, item in enumerate(fetched):
@@ -3332,8 +3418,7 @@ def _named_runs(root: str, words: Sequence[str], parts: Sequence[str]) -> tuple[
     found: list[tuple[str, str]] = []
     missing = []
     for word in words:
-        number = int(word) if _is_number(word) else -1
-        hits = [(part, name) for part in _PARTS for name in names[part] if word == name or number == _number(name)]
+        hits = [(part, name) for part in _PARTS for name in names[part] if _is_named(name, word)]
         if hits and hits[0][0] in parts:
             found += hits[:1] if hits[0] not in found else []
         elif hits:
@@ -3379,12 +3464,13 @@ def _one_run(root: str, word: str) -> tuple[str, dict[str, Any], str]:
 
 
 def _verb_ls(root: str, args: Any) -> int:
-    marks = [word for word in args.words if "=" not in word or ("/" in word and word in _marks(_existing_root(root)))]
+    marks = [word for word in args.words if "=" not in word or ("/" in word and word in _marks(root))]
     if len(marks) > 1:
         args.usage_error(f"one mark at a time, not {', '.join(marks)}")
+    _existing_root(root)
     if marks:
-        _existing_mark(_existing_root(root), marks[0])
-    columns, rows, problems = _rows(_existing_root(root), marks[0] if marks else None)
+        _existing_mark(root, marks[0])
+    columns, rows, problems = _rows(root, marks[0] if marks else None)
     for problem in problems:
         _say(problem)
     for row in rows if "name" not in columns else ():   # of --name, which is in the folder's name alone
@@ -3413,22 +3499,15 @@ def _is_value(value: Any, text: str) -> bool:
     """Whether a cell is what somebody typed: lr=0.1, lr=1e-1, model=resnet18, sizes='[64, 32]'."""
     if value is None or isinstance(value, str):
         return text == (value if value is not None else "null") or (value is None and text.lower() in ("", "none"))
-    if _same(_resolve(text), value) or text == _flow(value) or text == str(value):
+    given = _resolve(text)
+    if _same(given, value) or text == _flow(value) or text == str(value):
         return True
     if type(value) in (list, dict):
         try:
             return _same(load_yaml(f"value: {text}\n")["value"], value)         # [64,32] is [64, 32]
         except YAMLError:
             return False
-    given = _resolve(text)
     return type(given) in (int, float) and type(value) in (int, float) and given == value
-
-
-def _plain_cell(value: Any) -> Any:
-    """A cell as JSON holds it: a Path and a time as text, as in params.yaml."""
-    if value is None or type(value) in (bool, int, float, str, list, dict):
-        return value
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
 def _json_cell(value: Any) -> Any:
@@ -3447,6 +3526,13 @@ def _csv_cell(value: Any) -> str:
         import json
         return json.dumps(value)
     return "" if value is None else value if isinstance(value, str) else str(value)
+
+
+def _plain_cell(value: Any) -> Any:
+    """A cell as JSON holds it: a Path and a time as text, as in params.yaml."""
+    if value is None or type(value) in (bool, int, float, str, list, dict):
+        return value
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
 def _print_table(columns: list[str], rows: list[dict[str, Any]], everything: bool) -> None:
@@ -3577,7 +3663,7 @@ def _verb_unmark(root: str, args: Any) -> int:
     entries = _existing_mark(_existing_root(root), args.key)
     status = 0
     for word in args.runs:
-        names = [name for name in entries if word == name or (_is_number(word) and int(word) == _number(name))]
+        names = [name for name in entries if _is_named(name, word)]
         for name in names:
             for entry in _entries_below(root, args.key, name):
                 _unlink(entry)
@@ -3599,6 +3685,7 @@ def _verb_marks(root: str, args: Any) -> int:
 
 
 def _verb_delete(root: str, args: Any) -> int:
+    import shutil
     found, missing = _named_runs(root, args.runs, _PARTS)
     if args.all and found and not args.yes and sys.stdin is not None and sys.stdin.isatty():
         names = ", ".join(name for _, name in found)
@@ -3613,7 +3700,6 @@ def _verb_delete(root: str, args: Any) -> int:
         if args.all:                                    # hidden first: a kill leaves no run without its files in sight
             hidden = os.path.join(root, part, f".{name}.deleted")
             os.rename(os.path.join(root, part, name), hidden)
-            import shutil
             with _naming(hidden):
                 shutil.rmtree(hidden)
     for line in missing:
@@ -3624,7 +3710,7 @@ def _verb_delete(root: str, args: Any) -> int:
 def _verb_fix(root: str, args: Any) -> int:
     runs = set(_run_names(_existing_root(root), "runs"))
     index = os.path.join(root, "index")
-    entries = {entry[:-5] for entry in _listed(index) if entry.endswith(".yaml") and _pattern(_RUN_NAME).fullmatch(entry[:-5])}
+    entries = set(_indexed(root))
     dangling = {entry for entry in entries if entry not in runs or not os.path.exists(os.path.join(index, f"{entry}.yaml"))}
     for name in sorted(dangling):
         _unlink(os.path.join(index, f"{name}.yaml"))

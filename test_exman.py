@@ -1204,6 +1204,131 @@ class ScriptsTest(Case):
         self.assert_drop_in(define, "--steps", "3", argument_default=argparse.SUPPRESS)
 
 
+class FilesAndSettersTest(Case):
+    """What a file says by the name of an option, and what setters and validators change."""
+
+    def config(self, text):
+        path = self.folder / "mine.yaml"
+        path.write_text(text, encoding="utf-8")
+        return str(path)
+
+    def switches(self):
+        parser = self.parser()
+        parser.add_argument("--pin-mem", action="store_true", default=True)
+        parser.add_argument("--no-cuda", dest="cuda", action="store_false")
+        parser.add_argument("--adam", dest="opt", action="store_const", const="adam")
+        return parser
+
+    def test_a_flag_in_a_file_by_the_name_of_its_option(self):
+        for text, value in (("pin-mem: false", (False, True, None)), ("pin_mem: no", (False, True, None)),
+                            ("no-cuda: true", (True, False, None)), ("no-cuda: off", (True, True, None)),
+                            ("cuda: false", (True, False, None)), ("adam: true", (True, True, "adam")),
+                            ("adam: false", (True, True, None)), ("opt: adam", (True, True, "adam"))):
+            with self.subTest(text):
+                args = self.parse(self.switches(), "--config", self.config(text))
+                self.assertEqual((args.pin_mem, args.cuda, args.opt), value)
+
+    def test_a_flag_in_a_file_that_is_no_bool(self):
+        self.assertIn("mine.yaml, line 1: argument --no-cuda: invalid bool value: 'maybe'",
+                      self.refuse(self.switches(), "--config", self.config("no-cuda: maybe")))
+
+    @unittest.skipIf(sys.version_info < (3, 9), "3.8 has no BooleanOptionalAction, and nothing to test")
+    def test_a_switch_in_a_file_by_either_of_its_names(self):
+        for text, value in (("use-amp: false", False), ("no-use-amp: true", False), ("use_amp: false", False), ("no-use-amp: no", True)):
+            with self.subTest(text):
+                parser = self.parser()
+                parser.add_argument("--use-amp", action=argparse.BooleanOptionalAction, default=True)
+                self.assertIs(self.parse(parser, "--config", self.config(text)).use_amp, value)
+
+    def test_two_names_of_one_option_in_a_file(self):
+        message = self.refuse(self.switches(), "--config", self.config("pin-mem: true\npin_mem: false"))
+        self.assertIn("line 2: 'pin_mem' is 'pin_mem', which stands above", message)
+
+    def test_a_file_of_comments_sets_nothing(self):
+        for text in ("", "# later\n\n"):
+            self.assertIs(self.parse(self.switches(), "--config", self.config(text)).pin_mem, True)
+
+    def test_subparsers_of_the_scripts_own_class_run_again(self):
+        class Own(argparse.ArgumentParser):
+            pass
+
+        def build():
+            parser = self.parser()
+            sub = parser.add_subparsers(dest="command", parser_class=Own).add_parser("train")
+            sub.add_argument("--path", type=pathlib.Path, required=True)
+            return parser, sub
+        parser, sub = build()
+        self.assertIsInstance(sub, Own)
+        args = self.parse(parser, "train", "--path", "data")
+        self.assertEqual(vars(self.parse(build()[0], "--config", str(args.root))), {"command": "train", "path": pathlib.Path("data")})
+
+    def test_a_subcommand_deep_below_that_sets_a_dest_of_the_parser(self):
+        def build():
+            parser = self.parser()
+            parser.add_argument("--x", type=float)
+            one = parser.add_subparsers(dest="one").add_parser("a")
+            two = one.add_subparsers(dest="two").add_parser("b")
+            two.add_argument("--x", type=exman.optional(bool), default=True)
+            return parser
+        args = self.parse(build(), "--x", "2.5", "a", "b")
+        self.assertIs(args.x, True)
+        self.assertEqual(vars(self.parse(build(), "--config", str(args.root))), vars(args))
+
+    def test_a_setter_on_what_is_not_plain_acts_once(self):
+        def build():
+            parser = self.parser()
+            parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("o"))
+            parser.register_setter(lambda args: setattr(args, "out", args.out / "sub"))
+            return parser
+        for argv in ([], ["--out", "p"]):
+            args = self.parse(build(), *argv)
+            self.assertEqual(self.parse(build(), "--config", str(args.root)), args)
+
+    def test_a_setter_that_makes_a_list_longer_is_recorded(self):
+        def build():
+            parser = self.parser()
+            parser.add_argument("--sizes", nargs="*", type=int)
+            parser.register_setter(lambda args: setattr(args, "sizes", args.sizes * 2))
+            return parser
+        args = self.parse(build(), "--sizes", "3")
+        self.assertEqual(self.params(args)["sizes"], [3, 3])
+        self.assertEqual(self.parse(build(), "--config", str(args.root)).sizes, [3, 3])
+
+    def test_a_dest_named_root_that_was_not_given_is_not_there(self):
+        parser = self.parser(argument_default=argparse.SUPPRESS)
+        parser.add_argument("--root")
+        args = self.parse(parser)
+        self.assertFalse(hasattr(args, "root") or hasattr(pickle.loads(pickle.dumps(args)), "root"))
+        self.assertTrue(args.exman.root.is_dir())
+
+    def test_a_validators_message_with_braces_of_its_own(self):
+        parser = self.parser()
+        parser.add_argument("--lr", type=float, default=1.0)
+        parser.register_validator(lambda args: False, "lr {lr}: see {manual}")
+        self.assertEqual(self.refuse(parser), "main.py: error: lr {lr}: see {manual}")
+
+    def test_a_false_of_another_library_is_false(self):
+        kind = type("bool_", (), {"__bool__": lambda self: False})
+        parser = self.parser()
+        parser.register_validator(lambda args: kind(), "no")
+        self.assertEqual(self.refuse(parser), "main.py: error: no")
+
+    def test_an_unrestored_option_is_named_as_it_was_typed(self):
+        parser = self.parser()
+        parser.add_argument("-a", dest="x", type=int)
+        parser.add_argument("-b", dest="x")
+        self.parse(parser, "-b", "1")
+        self.assertIn("exman: -b cannot be restored by --config: '1'\n", self.stderr)
+
+    def test_a_wait_that_is_no_number_is_the_default(self):
+        self.script("import exman; exman.ExParser(root='exman').parse_args()")
+        for wait in ("nan", "soon", "-1"):
+            self.python("main.py", env={"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "2", "PMIX_NAMESPACE": wait, "EXMAN_WAIT": wait})
+            done = self.python("main.py", env={"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2", "PMIX_NAMESPACE": wait, "EXMAN_WAIT": wait})
+            self.assertEqual(done.stderr, "")
+        self.assertEqual(len(self.runs()), 3)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # The root folder
 # ---------------------------------------------------------------------------------------------------------------------
