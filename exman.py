@@ -1339,7 +1339,7 @@ def _held_default(parser: argparse.ArgumentParser, action: argparse.Action, valu
             return held
         if isinstance(kind, argparse.FileType) or type(_silent(parser, action, text)) is type(value):
             return _storable(text)
-    if value is not action.default and _storable(value) is _MISSING:
+    if action.default is not None and value is not action.default and _storable(value) is _MISSING:
         value = action.default                          # a setter has made another of it, and will again
     return _held_whole(parser, action, value)
 
