@@ -1863,7 +1863,7 @@ class TestRootThatCannotBe(RootCase):
         with open(str(image), "wb") as file:
             file.truncate(4 << 20)
         if not shutil.which("mkfs.vfat") or subprocess.run(["mkfs.vfat", str(image)], stdout=subprocess.DEVNULL).returncode:
-            self.skipTest("no mkfs.vfat")
+            self.skipTest("no mkfs.vfat to make a file system to mount")
         root = self.mounted("-o", "loop", str(image)) / "exman"
         self.assertEqual([self.make(root=root, shared=True, automark=["best"]).exman.id for _ in range(2)], [1, 2])
         self.assertEqual([row["id"] for row in self.table(root, "best")[0]], [1, 2])
