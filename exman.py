@@ -22,7 +22,6 @@ Each launch leaves its parameters, defaults included, in a numbered folder:
 from __future__ import annotations
 
 import argparse
-import collections
 import errno
 import functools
 import itertools
@@ -32,8 +31,8 @@ import re
 import stat
 import sys
 import time
+from _thread import get_ident
 from argparse import ArgumentError
-from contextvars import ContextVar
 
 # Imported where used, for they cost more than this whole module: pathlib, datetime, hashlib, json, shutil, subprocess.
 TYPE_CHECKING = False
@@ -262,10 +261,10 @@ _BESIDE = frozenset(["exman", "safe_experiment", "root"])
 def _beside(run: Run | None, namespace: Any = None, names: frozenset[str] = _BESIDE) -> Any:
     """The namespace with the run beside its parameters; an object of the caller's own class is left as it is."""
     if namespace is None:
-        namespace = Namespace()
-    if type(namespace) is argparse.Namespace or isinstance(namespace, Namespace):
+        namespace = argparse.Namespace()                # of an unpickled one, whose parameters follow
+    if type(namespace) is argparse.Namespace:
         beside = {"__module__": __name__, "_exman_run": run, "_exman_names": names}
-        namespace.__class__ = Namespace if run is None else type("Namespace", (Namespace,), beside)
+        namespace.__class__ = type("Namespace", (Namespace,), beside)
     return namespace
 
 
@@ -360,8 +359,8 @@ class _Parse:
         self.left: list[str] = []                       # what parse_known_args did not know
 
 
-# The parse under way in this thread: a parse inside it (a subparser's, an action's) belongs to it.
-_PARSE: ContextVar[_Parse | None] = ContextVar("exman_parse", default=None)
+# The parse under way in each thread, by its number: a parse inside it (a subparser's, an action's) belongs to it.
+_PARSING: dict[int, _Parse] = {}                        # threading.local costs its whole module, contextvars another
 
 
 class _Container:
@@ -451,17 +450,18 @@ class ExParser(_Container, argparse.ArgumentParser):
         return self._parse("parse_known_intermixed_args", args, namespace)
 
     def _parse(self, method: str, args: Any, namespace: Any) -> Any:
-        parse = _PARSE.get()
+        parse = _PARSING.get(get_ident())
         if parse is not None:                           # a subparser's, or an action's, inside another parse
             view, namespace = self._replaying(parse, namespace)
             return getattr(super(ExParser, view), method)(args, namespace)
         parse = _Parse([*(sys.argv[1:] if args is None else args)], method)
         if method in ("parse_args", "parse_intermixed_args") and self._takes_mark(parse.argv):
             self.exit(_mark_verb(parse.argv, self.prog, self._exman.folder()))
-        namespace = _beside(None, namespace)            # a namespace of an earlier parse must not lend its run's root
-        token = _PARSE.set(parse)
+        if isinstance(namespace, Namespace):            # of an earlier parse, whose run is another
+            namespace.__class__ = argparse.Namespace
         completing = "_ARGCOMPLETE" in os.environ       # the shell is completing a line: nothing is read or launched
         try:
+            _PARSING[get_ident()] = parse
             if completing:                              # argcomplete offers what stands in this list
                 self._actions += _own_group(self)._group_actions
             else:
@@ -471,7 +471,7 @@ class ExParser(_Container, argparse.ArgumentParser):
             namespace, parse.left = done if isinstance(done, tuple) else (done, [])
             record = None if completing else self._checked(parse, namespace)
         finally:
-            _PARSE.reset(token)
+            del _PARSING[get_ident()]
         if record is not None:
             dests = {action.dest for parser in _family(self) for action in parser._actions}
             _beside(_launch(self._exman, record), namespace, _BESIDE - dests)
@@ -515,9 +515,9 @@ class ExParser(_Container, argparse.ArgumentParser):
         """Load --config and the default config files, and learn which options the command line gives itself."""
         configs = [os.path.expanduser(os.fspath(path)) for path in self._exman.default_config_files]
         configs = [path for path in configs if os.path.exists(path)]
-        prefixes = tuple(self.fromfile_prefix_chars or ())
-        spelled = tuple(s for s in _own_parser(self.prefix_chars, False)._option_string_actions if s.endswith("config"))
-        if not configs and not any(word.startswith(spelled + prefixes) for word in parse.argv):
+        prefixes = self.fromfile_prefix_chars or ""
+        long = _long_prefix(self.prefix_chars)
+        if not configs and not any(word.startswith((f"{long}config", f"{long}exman-config", *prefixes)) for word in parse.argv):
             return                                      # the usual launch: no second look at argv
         scan = _scan(self, parse.method, parse.argv)
         try:
@@ -534,7 +534,7 @@ class ExParser(_Container, argparse.ArgumentParser):
         if parse.replay is None:
             return self, namespace
         try:
-            return parse.replay.start(self, namespace if namespace is not None else Namespace())
+            return parse.replay.start(self, namespace if namespace is not None else argparse.Namespace())
         except ValueError as error:
             self._refuse(str(error))
 
@@ -563,7 +563,7 @@ class ExParser(_Container, argparse.ArgumentParser):
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
         # The one place that is handed every option's strings: keep them, for the record.
         values = super()._get_values(action, arg_strings)
-        parse = _PARSE.get()
+        parse = _PARSING.get(get_ident())
         if parse is not None and action.nargs != argparse.SUPPRESS and (action.option_strings or arg_strings):
             parse.typed.setdefault(action, []).append([*arg_strings])
         return values
@@ -571,10 +571,11 @@ class ExParser(_Container, argparse.ArgumentParser):
     def _parse_optional(self, arg_string: str) -> Any:
         # The one place that says which option a word is. exman's own options live in a parser of their own, so that they
         # are in no list, usage, abbreviation or conflict of this one; the answer's shape differs between versions.
-        own = _own_parser(self.prefix_chars, bool(self._exman.git))
         name = arg_string.partition("=")[0]
-        if name in own._option_string_actions and _is_free(self, name):
-            return own._parse_optional(arg_string)
+        if name.endswith(_OWN_OPTIONS):
+            own = _own_parser(self.prefix_chars, bool(self._exman.git))
+            if name in own._option_string_actions and _is_free(self, name):
+                return own._parse_optional(arg_string)
         return super()._parse_optional(arg_string)
 
 
@@ -592,9 +593,12 @@ class _OwnAction(argparse.Action):
     _orig_class = None                                  # argcomplete asks for it; it knows only what is in a parser's own list
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        parse = _PARSE.get()
+        parse = _PARSING.get(get_ident())
         assert parse is not None
         parse.own[self.dest] = True if self.nargs == 0 else values
+
+
+_OWN_OPTIONS = ("config", "tmp", "name", "git-dirty")
 
 
 @functools.lru_cache(maxsize=None)
@@ -721,9 +725,16 @@ def _scan_into(scan: _Scan, parser: argparse.ArgumentParser, method: str, argv: 
 # The config: a file's values become the strings of options, and the script's own actions take them.
 # ---------------------------------------------------------------------------------------------------------------------
 
-_File = collections.namedtuple("_File", "path values lines recorded explicit")
-_File.__doc__ = """A yaml file of parameters: its key -> value with plain scalars as _Plain, the line of each key, whether exman
-recorded it (or somebody wrote it by hand), and whether --config named it (or default_config_files)."""
+class _File:
+    """A yaml file of parameters."""
+
+    def __init__(self, path: str, values: dict[Any, Any], lines: dict[Any, int], recorded: bool, explicit: bool) -> None:
+        self.path = path
+        self.values = values                            # key -> value, plain scalars as _Plain
+        self.lines = lines                              # key -> its line
+        self.recorded = recorded                        # by exman, or else written by hand
+        self.explicit = explicit                        # named by --config, or else one of default_config_files
+
 
 # What exman wrote beside the parameters: the first three in every file, the others with git, or up to 0.1.9.
 _OWN_KEYS = ("root", "time", "id")
@@ -918,7 +929,7 @@ class _Replay:
             self.files[id(subparser)] = [file for file in files if file not in others]
             if action not in self.given:
                 view._actions.remove(action)
-                parse = _PARSE.get()
+                parse = _PARSING.get(get_ident())
                 assert parse is not None and chosen is not None
                 parse.typed[action] = [[chosen]]
                 action(view, namespace, [chosen], None)
@@ -1177,13 +1188,29 @@ def _silent(parser: argparse.ArgumentParser, action: argparse.Action, text: str)
 # The record: args become parameters, text that each option parses back into the same value.
 # ---------------------------------------------------------------------------------------------------------------------
 
-_Record = collections.namedtuple("_Record", "body identity name tmp marks diff notes")
-_Record.__doc__ = """What a run writes: the text of its parameters (without root, time and id), the part of it that ranks of one
-job share, --name, --tmp, the keys of its automarks, its changes.diff (bytes or None), what to say on stderr."""
+class _Record:
+    """What a run writes, and says."""
 
-_GitState = collections.namedtuple("_GitState", "folder commit dirty diff problem")
-_GitState.__doc__ = """A repository as git tells it: where it was asked, the commit (None: no commit, or not known), whether
-tracked files differ from it (None: not known), these changes as bytes, and in one line why something is not known (or None)."""
+    def __init__(self, body: str, identity: str, name: str | None, tmp: bool, marks: list[str], diff: bytes | None,
+                 notes: list[str]) -> None:
+        self.body = body                                # the text of its parameters, without root, time and id
+        self.identity = identity                        # the part of it that the ranks of one job share
+        self.name, self.tmp = name, tmp                 # --name, --tmp
+        self.marks = marks                              # the keys of its automarks
+        self.diff = diff                                # its changes.diff
+        self.notes = notes                              # for stderr
+
+
+class _GitState:
+    """A repository as git tells it."""
+
+    def __init__(self, folder: str, commit: str | None, dirty: bool | None, diff: bytes | None, problem: str | None) -> None:
+        self.folder = folder                            # where git was asked
+        self.commit = commit                            # None: there is none, or it is not known
+        self.dirty = dirty                              # whether tracked files differ from it; None: not known
+        self.diff = diff                                # these changes
+        self.problem = problem                          # in one line, why something is not known
+
 
 _MISSING: Any = object()
 
@@ -1262,7 +1289,8 @@ def _dests(parser: argparse.ArgumentParser,
     """Each dest with its parser and its actions, in the order they were added; a chosen subcommand's after its own."""
     for dest, actions in _by_dest(parser).items():
         yield parser, dest, actions
-        yield from _dests_below(parse, [action for action in actions if action.nargs == argparse.PARSER])
+        if actions[0].nargs == argparse.PARSER:
+            yield from _dests_below(parse, actions)
     for action in parser._actions:
         if action.nargs == argparse.PARSER and action.dest == argparse.SUPPRESS and action in parse.typed:
             yield parser, argparse.SUPPRESS, [action]
@@ -1288,6 +1316,8 @@ def _held(parser: argparse.ArgumentParser, actions: list[argparse.Action], value
     if value is None or action.nargs == argparse.PARSER:
         return _storable(value)
     given = [each for each in actions if each in typed]
+    if not given and value is action.default:
+        return _held_whole(parser, action, value)
     if action.nargs == 0:
         held = _storable(value)
         return held if held is not _MISSING else _flags(given, value)
@@ -1684,15 +1714,13 @@ def _make_run(root: str, settings: _Settings, record: _Record) -> Run:
     part, shared = ("tmp" if record.tmp else "runs"), settings.shared
     undo: list[Callable[[], object]] = []
     try:
-        for folder in (part, ".ids") if record.tmp else (part, ".ids", "index"):
-            _make_folder(os.path.join(root, folder), shared)
-        number = _claim(root, shared)
+        number = _in_folder(os.path.join(root, ".ids"), shared, lambda: _claim(root, shared))
         now = time.localtime()
         name = f"{number:0{settings.zfill}d}-{time.strftime(_STAMP, now)}{'-' + record.name if record.name else ''}"
         own = f"root: {_flow(f'{part}/{name}')}\ntime: '{time.strftime('%Y-%m-%dT%H:%M:%S', now)}'\nid: {number}\n"
         stage, final = os.path.join(root, part, f".{name}"), os.path.join(root, part, name)
         undo.append(lambda: _remove_tree(stage))
-        os.mkdir(stage)
+        _in_folder(os.path.join(root, part), shared, lambda: os.mkdir(stage))
         _share(stage, shared)
         _write_synced(os.path.join(stage, "params.yaml"), (record.body + own).encode("utf-8"), shared)
         if record.diff is not None:
@@ -1759,18 +1787,15 @@ def _claim(root: str, shared: bool) -> int:
 
 def _create(path: str, shared: bool) -> bool:
     """Create an empty file; False where it is there already."""
-    for _ in range(2):
-        try:
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-            _share(path, shared)
-            return True
-        except FileNotFoundError:
-            _make_folder(os.path.dirname(path), shared)
-        except OSError:
-            if os.path.lexists(path):                   # FileExistsError, and EPERM where sshfs means that
-                return False
-            raise
-    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    try:
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
+        os.close(_in_folder(os.path.dirname(path), shared, lambda: os.open(path, flags, 0o666)))
+    except OSError:
+        if os.path.lexists(path):                       # FileExistsError, and EPERM where sshfs means that
+            return False
+        raise
+    _share(path, shared)
+    return True
 
 
 def _is_number(name: str) -> bool:
@@ -1796,6 +1821,15 @@ def _run_names(root: str, part: str) -> list[str]:
     except NotADirectoryError:
         return []
     return sorted(names, key=lambda name: (_number(name), name))
+
+
+def _in_folder(folder: str, shared: bool, make: Callable[[], Any]) -> Any:
+    """Call what makes an entry of this folder; where that is missing, it is made first."""
+    try:
+        return make()
+    except FileNotFoundError:
+        _make_folder(folder, shared)
+        return make()
 
 
 def _make_folder(path: str, shared: bool) -> None:
@@ -1828,9 +1862,9 @@ def _share(path: str, shared: bool) -> None:
 
 
 def _write_synced(path: str, data: bytes, shared: bool) -> None:
-    with _naming(path), open(path, "xb") as file:
-        file.write(data)
-        file.flush()
+    with _naming(path), open(path, "xb", buffering=0) as file:
+        while data:
+            data = data[file.write(data):]
         try:
             os.fsync(file.fileno())
         except OSError as error:
@@ -1878,14 +1912,15 @@ def _link(root: str, link: str, name: str, shared: bool) -> None:
     path = os.path.join(root, link)
     up = os.path.join(*[".."] * link.count(os.sep))
     try:
-        os.symlink(os.path.join(up, "runs", name, "params.yaml"), path)
+        target = os.path.join(up, "runs", name, "params.yaml")
+        _in_folder(os.path.dirname(path), shared, lambda: os.symlink(target, path))
     except FileExistsError:
         pass
     except (OSError, NotImplementedError):              # which error it is differs: a copy works or tells the reason
         source = os.path.join(root, "runs", name, "params.yaml")
         with _naming(source), open(source, "rb") as file:
             data = file.read()
-        _replace(path, data, shared)
+        _in_folder(os.path.dirname(path), shared, lambda: _replace(path, data, shared))
 
 
 def _unlist(root: str, name: str) -> list[str]:
@@ -1982,9 +2017,7 @@ def _check_mark(key: str) -> str:
 
 def _mark(root: str, key: str, name: str, shared: bool) -> None:
     """Link a run under marked/<key>/; a link planted there is not followed."""
-    folder = _mark_folder(root, key)
-    _make_folder(folder, shared)
-    _link(root, os.path.relpath(os.path.join(folder, f"{name}.yaml"), root), name, shared)
+    _link(root, os.path.relpath(os.path.join(_mark_folder(root, key), f"{name}.yaml"), root), name, shared)
 
 
 def _mark_folder(root: str, key: str) -> str:
@@ -2052,22 +2085,20 @@ def _read_text(path: str) -> str:
 # The launch: the processes of one job share one run.
 # ---------------------------------------------------------------------------------------------------------------------
 
-_Launcher = collections.namedtuple("_Launcher", "rank size local_size told")
-_Launcher.__doc__ = """What a launcher sets: the variables of a process's rank and of the number of ranks, in all and on its node
-('' where the launcher tells launches apart by itself); the variables that tell one launch from the next."""
-
 _JOB = ("SLURM_JOB_ID", "SLURM_RESTART_COUNT", "PBS_JOBID", "LSB_JOBID", "LSB_JOBINDEX")
+# What each launcher sets: the variables of a process's rank and of the number of ranks, in all and on its node ('' where the
+# launcher tells launches apart by itself); the variables that tell one launch from the next.
 # The inner first: torchrun runs in the tasks of the others, and hydra's proxies, which start ranks, in those of srun.
 _LAUNCHERS = (
-    _Launcher("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT")),
-    _Launcher("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "", ("PMIX_NAMESPACE", "OMPI_MCA_orte_precondition_transports")),
-    _Launcher("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_LOCAL_SIZE", ("SLURM_STEP_ID",)),
-    _Launcher("PALS_RANKID", "PALS_SIZE", "", ("PALS_APID",)),
-    _Launcher("FLUX_TASK_RANK", "FLUX_JOB_SIZE", "", ("FLUX_JOB_ID",)),
-    _Launcher("JSM_NAMESPACE_RANK", "JSM_NAMESPACE_SIZE", "", ("JSM_NAMESPACE_ID", "PMIX_NAMESPACE")),
-    _Launcher("PMI_RANK", "PMI_SIZE", "MPI_LOCALNRANKS", ("SLURM_STEP_ID",)),
-    _Launcher("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "", ("SLURM_STEP_ID",)),
-    _Launcher("PMIX_RANK", "", "", ("PMIX_NAMESPACE",)),
+    ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT")),
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "", ("PMIX_NAMESPACE", "OMPI_MCA_orte_precondition_transports")),
+    ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_LOCAL_SIZE", ("SLURM_STEP_ID",)),
+    ("PALS_RANKID", "PALS_SIZE", "", ("PALS_APID",)),
+    ("FLUX_TASK_RANK", "FLUX_JOB_SIZE", "", ("FLUX_JOB_ID",)),
+    ("JSM_NAMESPACE_RANK", "JSM_NAMESPACE_SIZE", "", ("JSM_NAMESPACE_ID", "PMIX_NAMESPACE")),
+    ("PMI_RANK", "PMI_SIZE", "MPI_LOCALNRANKS", ("SLURM_STEP_ID",)),
+    ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "", ("SLURM_STEP_ID",)),
+    ("PMIX_RANK", "", "", ("PMIX_NAMESPACE",)),
 )
 
 _PARSES = itertools.count()                             # the n-th run of one rank is the n-th run of every rank
@@ -2092,16 +2123,19 @@ def _launch(settings: _Settings, record: _Record) -> Run:
 
 def _job(environ: Any) -> tuple[str, list[str]] | None:
     """The rank of this process and what names its launch, or None where it stands alone."""
-    for launcher in _LAUNCHERS:
-        rank, size = environ.get(launcher.rank, ""), environ.get(launcher.size, "")
-        # SLURM_PROCID alone is a batch script's, RANK alone a script's own; one rank of a size of 1 is not a job.
-        if not _is_number(rank) or size in ("0", "1") or (not size and launcher.size):
+    for rank_name, size_name, local_size_name, names in _LAUNCHERS:
+        rank = environ.get(rank_name)
+        if rank is None:
             continue
-        told = [environ.get(name, "") for name in (*_JOB, *launcher.told)]
-        if launcher.local_size and size == environ.get(launcher.local_size):
+        size = environ.get(size_name, "")
+        # SLURM_PROCID alone is a batch script's, RANK alone a script's own; one rank of a size of 1 is not a job.
+        if not _is_number(rank) or size in ("0", "1") or (not size and size_name):
+            continue
+        told = [environ.get(name, "") for name in (*_JOB, *names)]
+        if local_size_name and size == environ.get(local_size_name):
             # torchrun's names may be `none` and port 29500 each time; on one node the process that starts the ranks tells.
-            told += [environ.get("TORCHELASTIC_RESTART_COUNT", ""), _starter(launcher.local_size)]
-        return rank, [launcher.rank, *told]
+            told += [environ.get("TORCHELASTIC_RESTART_COUNT", ""), _starter(local_size_name)]
+        return rank, [rank_name, *told]
     return None
 
 
@@ -2255,9 +2289,8 @@ def _inherited(root: str, record: _Record) -> Run | None:
 
 
 def _checksum(record: _Record) -> int:
-    """Tells the few runs of one process apart by their parameters; hashlib costs more than a launch."""
-    import binascii
-    return binascii.crc32(record.identity.encode("utf-8", "replace"))
+    """Tells the few runs of one process apart by their parameters; hashlib, and crc32 too, cost more than a launch."""
+    return int.from_bytes(record.identity.encode("utf-8", "replace"), "big") % 999_999_999_999_999_989      # a prime
 
 
 def _worker_name() -> str:
@@ -2363,7 +2396,9 @@ def _str_text(text: str) -> str:
         return text if text not in _WORDS else f"'{text}'"
     if not text.isprintable() or not text.isascii() and max(text) > "\uffff":
         return '"' + "".join(map(_escaped, text)) + '"'
-    if _pattern(_PLAIN_WORDS).fullmatch(text):
+    # A letter first: what starts with a digit, a sign or a dot may be a number, a time or a date to some reader.
+    if ((text[:1].isalpha() or text.startswith(("_", "/"))) and text[-1] != " " and "  " not in text
+            and text.encode().translate(None, _PLAIN_SIGNS).decode().isalnum()):
         return text
     return "'" + text.replace("'", "''") + "'"
 
@@ -2384,8 +2419,7 @@ _EMITTERS: dict[type, Callable[[Any], str]] = {
     str: _str_text, bool: {True: "true", False: "false"}.__getitem__, int: _int_text, float: _float_text,
     type(None): {None: "null"}.__getitem__}
 _SHORT_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-# A letter first: what starts with a digit, a sign or a dot may be a number, a time or a date to some reader.
-_PLAIN_WORDS = r"(?:[^\W\d]|/)[\w./\\+@%=*()~-]*(?: [\w./\\+@%=*()~-]+)*"
+_PLAIN_SIGNS = b" _./\\+@%=*()~-"                       # what may stand among the letters of words without quotes
 # What YAML 1.1 or YAML 1.2 takes for a bool or a null.
 _WORDS = frozenset(form for word in ("y", "n", "yes", "no", "on", "off", "true", "false", "null")
                    for form in (word, word.title(), word.upper()))

@@ -1736,7 +1736,7 @@ class TestRootThatCannotBe(RootCase):
 
     def test_a_root_that_is_a_file(self):
         self.root.write_text("mine")
-        self.assertEqual(self.refused(self.root), f"no run was made: {self.root / 'runs'}: {os.strerror(errno.ENOTDIR)}: "
+        self.assertEqual(self.refused(self.root), f"no run was made: {self.root / '.ids'}: {os.strerror(errno.ENOTDIR)}: "
                          "a part of this path is a file: choose another root=")
         self.assertEqual(self.root.read_text(), "mine")
 
