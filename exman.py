@@ -458,7 +458,7 @@ class ExParser(_Container, argparse.ArgumentParser):
         if method in ("parse_args", "parse_intermixed_args") and self._takes_mark(parse.argv):
             self.exit(_mark_verb(parse.argv, self.prog, self._exman.folder()))
         if isinstance(namespace, Namespace):            # of an earlier parse, whose run is another
-            namespace.__class__ = argparse.Namespace
+            namespace.__class__ = argparse.Namespace    # type: ignore[assignment]
         completing = "_ARGCOMPLETE" in os.environ       # the shell is completing a line: nothing is read or launched
         try:
             _PARSING[get_ident()] = parse
@@ -1670,7 +1670,8 @@ def _git(folder: str, deadline: float, *words: str) -> bytes:
 # A run that fails goes the other way: first the links, then the move; so no link ever leads to a run half there.
 
 _STAMP = "%Y-%m-%d-%H-%M-%S"
-_RUN_NAME = r"(?s)0*[0-9]{1,15}-[0-9]{4}(?:-[0-9]{2}){5}(?:-.*)?"
+_RUN_NAME = "(?s)0*[0-9]{1,15}-[0-9]{4}" + "-[0-9]{2}" * 5 + "(?:-.*)?"
+_ENTRY_NAME = _RUN_NAME + r"\.yaml"                     # of exman's link to a run, in index/ or a mark
 _PARTS = ("runs", "tmp", "fails")
 _MAX_YAML = 16 << 20                                    # bytes; a config is small, /dev/zero is not
 # A FIFO must not hold a reader up, Windows must not translate line ends; each flag where the system has it.
@@ -2939,14 +2940,15 @@ _REFUSED = {
 # ---------------------------------------------------------------------------------------------------------------------
 
 if TYPE_CHECKING:
-    _Signature = tuple[int, int, int]                   # inode, size, mtime_ns
     _Row = tuple[int, datetime.datetime, pathlib.Path, tuple[str, ...], tuple[Any, ...]]    # id, time, root, keys, values
-    _Known = dict[str, tuple[_Signature, Union[_Row, str]]]
-    _Task = tuple[str, Optional[_Signature]]
-    _Fetched = tuple[_Signature, Union[bytes, OSError, None]]
+    _Read = tuple[Optional[int], Union[_Row, str]]      # the signature of a run's file; its row, or why there is none
+    _Fetched = tuple[Optional[int], Union[bytes, OSError, _Row, str]]
+    _Task = tuple[str, Optional[_Read]]                 # a file, what is known of its run
+    _Column = tuple[str, Sequence[Any], set[type]]      # a key, a cell a run, the types of the cells
     _Path = Union[str, os.PathLike[str]]
 
-_TEXTS_KEPT, _LAYOUTS_KEPT = 1 << 15, 32                # distinct values and keys of files remembered while a table is read
+_TEXTS_KEPT = 1 << 15                                   # distinct values remembered while a table is read
+_AT_ONCE = 64                                           # files that are parsed at a time: as many as a CPU's cache holds
 _FIRST_READS, _SLOW_READ, _READERS, _WINDOW = 32, 0.0005, 16, 512
 
 
@@ -2961,7 +2963,7 @@ class Index:
     def __init__(self, root: _Path) -> None:
         from pathlib import Path
         self.root = Path(os.path.abspath(os.fsdecode(root)))
-        self._known: _Known = {}                        # by run: its file as last read, and the row or why there is none
+        self._known: dict[str, _Read] = {}              # by run, as last read
 
     def info(self, mark: _Path | None = None) -> Any:
         """Return a DataFrame with a row a run, sorted by id; without pandas, a list of dicts.
@@ -2979,10 +2981,10 @@ class Index:
         try:
             rows, problems = self._read(mark)
             if pandas is None:
-                table: Any = _dicts(dict(_columns(rows)))
+                table: Any = _dicts(_columns(rows))
             else:
                 # As Series, for the constructor of a frame would guess: str from objects, seconds from times.
-                columns = {key: pandas.Series(cells, dtype=_dtype(key, cells)) for key, cells in _columns(rows)}
+                columns = {key: pandas.Series(cells, dtype=_dtype(key, cells, kinds)) for key, cells, kinds in _columns(rows)}
                 table = pandas.DataFrame(columns, copy=False)
         finally:
             if collecting:
@@ -3001,25 +3003,22 @@ class Index:
             paths = _indexed(root) if mark is None else _marked(root, mark, problems)
         except OSError as error:
             return [], [f"no runs in {root!r}: {error.strerror}: check the path"]
-        names = sorted(paths)
         known = self._known
-        found: _Known = {}
+        found: dict[str, _Read] = {}
         rows: list[_Row] = []
-        tasks = [(paths[name], known[name][0] if name in known else None) for name in names]
-        texts = _Texts(self.root / "runs")
-        for name, (signature, content) in zip(names, _counted(_fetched(tasks), len(tasks))):
-            if isinstance(content, OSError):
-                row: _Row | str = _unread(name, paths[name], content)
-            elif content is None:
-                found[name] = known[name]
-                row = found[name][1]
-            else:
-                row = texts.row(name, content)
+        reader = _Reader(self.root / "runs")
+        fetched = _fetched(zip(paths.values(), map(known.get, paths)))
+        pairs = zip(paths, _counted(fetched, len(paths)))
+        for window in iter(lambda: [*itertools.islice(pairs, _AT_ONCE)], []):
+            made = reader.rows({name: read for name, (_, read) in window if isinstance(read, bytes)})
+            for name, (signature, row) in window:
+                if isinstance(row, (bytes, OSError)):
+                    row = made[name] if isinstance(row, bytes) else _unread(name, paths[name], row)
                 found[name] = signature, row
-            if not isinstance(row, str):
-                rows.append(row)
-            elif row:
-                problems.append(f"{paths[name]!r} is left out of the table: {row}")
+                if isinstance(row, tuple):
+                    rows.append(row)
+                elif row:
+                    problems.append(f"{paths[name]!r} is left out of the table: {row}")
         self._known = found if mark is None else {**known, **found}
         rows.sort(key=lambda row: row[0])               # stable: runs of one number stay in the order of their names
         return rows, problems
@@ -3028,45 +3027,60 @@ class Index:
 def _rows(root: _Path | Index, mark: _Path | None = None) -> tuple[list[str], list[dict[str, Any]], list[str]]:
     """The names of the columns, a dict a run with all of them, and a sentence for each run that could not be read."""
     rows, problems = (root if isinstance(root, Index) else Index(root))._read(mark)
-    columns = dict(_columns(rows))
-    return list(columns), _dicts(columns), problems
+    columns = [*_columns(rows)]
+    return [key for key, _, _ in columns], _dicts(columns), problems
 
 
-def _dicts(columns: dict[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    return [dict(zip(columns, cells)) for cells in zip(*columns.values())]
+def _dicts(columns: Iterable[_Column]) -> list[dict[str, Any]]:
+    cells_by_key = {key: cells for key, cells, _ in columns}
+    return [dict(zip(cells_by_key, cells)) for cells in zip(*cells_by_key.values())]
 
 
-def _columns(rows: list[_Row]) -> Iterator[tuple[str, Sequence[Any]]]:
-    """Each column's name and cells, None where a run lacks it; one after the other, for all at once take much memory."""
-    ids, times, roots, schemas, values = zip(*rows) if rows else ((),) * 5
-    yield from zip(("id", "time", "root"), (ids, times, roots))
-    different = dict.fromkeys(schemas)
+def _columns(rows: list[_Row]) -> Iterator[_Column]:
+    """Each column, None where a run lacks the parameter."""
+    ids, times, roots, schemas, values = _transposed(rows) if rows else ([], [], [], [], [])
+    for key, own in zip(("id", "time", "root"), (ids, times, roots)):
+        yield key, own, set(map(type, own))
+    different = dict.fromkeys({id(schema): schema for schema in schemas}.values())      # a hash of each takes long
     keys = list(dict.fromkeys(key for schema in different for key in schema))
     if len(different) > 1:
         places = {}                                     # of each key in the run's own values; the last, a None, if it has none
         for schema in different:
             place = dict(zip(schema, range(len(schema))))
             places[schema] = [place.get(key, -1) for key in keys]
-        values = tuple(tuple(map((*own, None).__getitem__, places[schema])) for schema, own in zip(schemas, values))
-    for key, cells in zip(keys, zip(*values)):
-        yield key, cells if _NESTED.isdisjoint(map(type, cells)) else [_own(cell) for cell in cells]
+        values = [tuple(map((*own, None).__getitem__, places[schema])) for schema, own in zip(schemas, values)]
+    for key, cells in zip(keys, _transposed(values)):
+        kinds = set(map(type, cells))
+        yield key, cells if kinds.isdisjoint(_NESTED) else _own(cells), kinds
+
+
+def _transposed(rows: list[Any]) -> Iterator[list[Any]]:
+    """The columns of tuples that are as long as each other; 1,000 rows at a time, for more do not stay in a CPU's cache."""
+    parts = [[*zip(*rows[at:at + 1000])] for at in range(0, len(rows), 1000)]
+    for place in range(len(rows[0])):
+        yield [*itertools.chain.from_iterable([part[place] for part in parts])]
+        for part in parts:
+            part[place] = ()                            # a large table's memory
 
 
 _NESTED = frozenset([list, dict])
 
 
-def _own(cell: Any) -> Any:
-    """A list or dict of the caller's own. marshal copies plain values in C, and what is shared inside only once."""
-    return marshal.loads(marshal.dumps(cell)) if type(cell) in _NESTED else cell
+def _own(cells: Sequence[Any]) -> list[Any]:
+    """Lists and dicts of the caller's own in each cell."""
+    shared = {id(cell): cell for cell in cells}
+    if all(type(cell) is list and _NESTED.isdisjoint(map(type, cell)) for cell in shared.values()):
+        return [cell[:] for cell in cells]
+    # marshal copies plain values in C, and what is shared inside a cell only once.
+    return [marshal.loads(marshal.dumps(cell)) if type(cell) in _NESTED else cell for cell in cells]
 
 
-def _dtype(key: str, cells: Sequence[Any]) -> str:
+def _dtype(key: str, cells: Sequence[Any], kinds: set[type]) -> str:
     """The pandas dtype that holds every cell unchanged, None among numbers aside."""
     if key == "time":
         return "datetime64[ns]"
-    kinds = set(map(type, cells))
-    if kinds == {bool}:
-        return "bool"
+    if kinds in ({bool}, {float}):
+        return "bool" if kinds == {bool} else "float64"
     if kinds == {int} or key == "id" and not kinds:
         return "int64" if -1 << 63 <= min(cells, default=0) and max(cells, default=0) < 1 << 63 else "object"
     if kinds <= {int, float, type(None)} and kinds != {type(None)} and kinds:
@@ -3077,41 +3091,99 @@ def _dtype(key: str, cells: Sequence[Any]) -> str:
     return "object"
 
 
-class _Texts(dict):  # type: ignore[type-arg]
-    """Makes rows of files, with each distinct text of a value parsed once: text (bytes) -> value.
+class _Reader:
+    """Makes rows of files, many at a time: of files with the same keys, the same line of all at once.
 
-    A file that exman wrote is taken apart by one pattern for all files with its keys. Line by line is the same as the full
-    parser: a text is taken only if `key: text` is complete by itself, its key the plain string that stands there, at column
-    0. Whatever could make it part of something larger (an indented line, `- `, an open quote or bracket, an alias) is no
-    such line, and sends its file to load_yaml.
+    Line by line is the same as the full parser: a line is taken only if it reads `key: text`, its key a plain string at
+    column 0, and the text complete by itself. Whatever could make it part of something larger (an indented line, `- `, an
+    open quote or bracket, an alias) is no such line, and sends its file to load_yaml.
     """
 
     def __init__(self, runs: pathlib.Path) -> None:
         from datetime import datetime
         self._runs, self._time = runs, datetime.fromisoformat
-        self._number = re.compile(rb"-?[0-9]{1,18}(?:(\.)[0-9]{1,18}(?:e[-+][0-9]{1,3})?)?").fullmatch
-        self._layouts: list[tuple[Any, tuple[str, ...]]] = []       # (the pattern's fullmatch, the keys), the latest first
+        self._values: dict[bytes, Any] = {}             # of texts, each parsed once; numbers are faster parsed than looked up
+        self._schemas: dict[tuple[bytes, ...], tuple[str, ...]] = {}    # of lines what stands before the values -> the keys
         self._keys: dict[tuple[str, ...], tuple[str, ...]] = {}     # one tuple for all runs that have the same
+        self._floats = re.compile(rb"(?:-?[0-9]{1,18}\.[0-9]{1,18}(?:e[-+][0-9]{1,3})?\n)*").fullmatch
+        self._ints = re.compile(rb"(?:-?[0-9]{1,18}\n)*").fullmatch
+        self._comments = re.compile(rb"(?:# [ -~]*\n)*").fullmatch
 
-    def __missing__(self, text: bytes) -> Any:
-        if len(self) >= _TEXTS_KEPT:
-            self.clear()
-        number = self._number(text)                     # as most of the texts are that each run has anew
-        value = self[text] = (float if number[1] else int)(text) if number else _scalar_line_value(text.decode())
-        return value
+    def rows(self, files: dict[str, bytes]) -> dict[str, _Row | str]:
+        """The row of each run, or in a sentence why there is none."""
+        made: dict[str, _Row | str] = {}
+        if files:
+            self._make(files, made, _starts, id)
+        for name in files.keys() - made.keys():
+            made[name] = self._slowly(name, files[name])
+        return made
 
-    def row(self, name: str, content: bytes) -> _Row | str:
-        """The row of one run, or in a sentence why there is none."""
-        at = name.index("-") + 1
-        date, hour = name[at:at + 10], name[at + 11:at + 19].replace("-", ":")
+    def _make(self, files: dict[str, bytes], made: dict[str, _Row | str], *tests: Callable[[bytes], Any]) -> None:
+        """Make the rows of those that exman wrote: of all at once, or if that fails, of those alike by a test."""
         try:
-            # datetime64[ns] ends in 2262, and newer Pythons take the hour 24.
-            if not ("1678" <= date < "2262" and hour < "24"):
-                raise ValueError(f"no such time as {date} {hour}")
-            time = self._time(f"{date}T{hour}")
-            quick = self._quick(name, content)
-            if quick is not None:
-                return int(name[:at - 1]), time, self._runs / name, *quick
+            made.update(self._alike(files))
+        except ValueError:
+            groups: dict[Any, dict[str, bytes]] = {}
+            for name, content in files.items() if tests else ():
+                groups.setdefault(tests[0](content), {})[name] = content
+            for group in groups.values():
+                self._make(group, made, *tests[1:])
+
+    def _alike(self, files: dict[str, bytes]) -> Iterator[tuple[str, _Row]]:
+        """The rows of files with the same keys; ValueError where one of them has others, or is not as exman wrote it."""
+        *lines, end = b"".join(files.values()).split(b"\n")
+        size = len(lines) // len(files)                 # a file of more lines has its `id:` where the others have none
+        *columns, roots, moments, numbers = (lines[at::size] for at in range(size))
+        named = [name.split("-", 1) for name in files]
+        ids = [int(number) for number, _ in named]
+        times = [f"{stamp[:10]}T{stamp[11:19].replace('-', ':')}" for _, stamp in named]
+        # Name, root, time and id agree until somebody renames or moves the run.
+        if (end or _behind(b"root: runs/", roots) != [name.encode() for name in files] or not _are_times(times)
+                or b"\n".join(moments) != "\n".join([f"time: '{time}'" for time in times]).encode()
+                or [int(number) for number in _behind(b"id: ", numbers)] != ids):
+            raise ValueError("renamed or moved")
+        params = [column for column in columns if not self._are_comments(column)]
+        starts = [column[0].partition(b": ") for column in params]
+        keys = self._schema(tuple([key + colon for key, colon, _ in starts]))
+        values = zip(*[itertools.repeat(self._value(text)) if column.count(column[0]) == len(column) else
+                       self._parsed(_behind(key + colon, column)) for (key, colon, text), column in zip(starts, params)])
+        # The names end it: a column of one value never ends.
+        return zip(files, zip(ids, map(self._time, times), map(self._runs.__truediv__, files), itertools.repeat(keys), values))
+
+    def _are_comments(self, lines: list[bytes]) -> bool:
+        return lines[0].startswith(b"#") and self._comments(_joined(lines)) is not None
+
+    def _parsed(self, texts: list[bytes]) -> Iterable[Any]:
+        """The values of texts of one key."""
+        lines = _joined(texts)
+        return map(float if self._floats(lines) else int if self._ints(lines) else self._value, texts)
+
+    def _value(self, text: bytes) -> Any:
+        if text not in self._values:
+            if len(self._values) >= _TEXTS_KEPT:
+                self._values.clear()
+            self._values[text] = _scalar_line_value(text.decode())
+        return self._values[text]
+
+    def _schema(self, starts: tuple[bytes, ...]) -> tuple[str, ...]:
+        """The keys of lines that start like this; ValueError where they are not plain ones."""
+        if starts not in self._schemas:
+            keys = tuple([start[:-2].decode() for start in starts])
+            plain = keys and all(re.fullmatch(b"[A-Za-z_][A-Za-z0-9_]*: ", start) for start in starts)
+            if (not plain or not {"root", "time", "id"}.isdisjoint(keys)
+                    or load_yaml("".join([f"{key}: 0\n" for key in keys])) != dict.fromkeys(keys, 0)):
+                raise ValueError("keys that are not plain")
+            self._schemas[starts] = self._keys.setdefault(keys, keys)
+        return self._schemas[starts]
+
+    def _slowly(self, name: str, content: bytes) -> _Row | str:
+        """The row of any run, or in a sentence why there is none."""
+        number, stamp = name.split("-", 1)
+        iso = f"{stamp[:10]}T{stamp[11:19].replace('-', ':')}"
+        try:
+            if not _are_times([iso]):
+                raise ValueError(f"no such time as {iso}")
+            time = self._time(iso)
             record = _load_record(content.decode())
             for key in record:
                 if type(key) is not str:
@@ -3121,39 +3193,30 @@ class _Texts(dict):  # type: ignore[type-arg]
             return f"{reason}: mend it, or take the run out with `exman delete {name}`"
         root, _, _ = record.pop("root", None), record.pop("time", None), record.pop("id", None)
         part = next((part for part in ("tmp", "fails") if root == f"{part}/{name}"), "runs")
-        return int(name[:at - 1]), time, self._runs.parent / part / name, self._shared(tuple(record)), tuple(record.values())
+        keys = tuple(record)
+        return int(number), time, self._runs.parent / part / name, self._keys.setdefault(keys, keys), tuple(record.values())
 
-    def _quick(self, name: str, content: bytes) -> tuple[tuple[str, ...], tuple[Any, ...]] | None:
-        """The keys and values of a file of exman's own lines, or None."""
-        for layout in self._layouts:
-            match = layout[0](content)
-            if match:
-                break
-        else:
-            layout = self._layout(content)
-            match = layout[0](content)
-        keys = layout[1]
-        if not self._layouts or self._layouts[0][1] is not keys:        # the latest first, for the next is likely its like
-            self._layouts = [layout, *(other for other in self._layouts if other[1] is not keys)][:_LAYOUTS_KEPT]
-        if not match or match[match.lastindex] != b"runs/" + name.encode():
-            return None
-        try:
-            return keys, tuple(map(self.__getitem__, match.groups()[:-1]))
-        except ValueError:
-            return None
 
-    def _layout(self, content: bytes) -> tuple[Any, tuple[str, ...]]:
-        """The pattern of all files with the keys of this one, and these keys; it matches nothing where they are not plain."""
-        own = rb"(?:# [ -~]*\n)*root: ([^\n]*)\ntime: [^\n]*\nid: [0-9]+\n"
-        lines = re.fullmatch(rb"((?:[A-Za-z_][A-Za-z0-9_]*: [^\n]*\n)+?)" + own, content)
-        keys = [line.partition(b": ")[0].decode() for line in lines[1].splitlines()] if lines else []
-        taken = {"root", "time", "id", *keys}
-        if not keys or len(taken) != len(keys) + 3 or load_yaml("".join(f"{key}: 0\n" for key in keys)) != dict.fromkeys(keys, 0):
-            return re.compile(b"(?!)").fullmatch, ()
-        return re.compile("".join(f"{key}: ([^\n]*)\n" for key in keys).encode() + own).fullmatch, self._shared(tuple(keys))
+def _are_times(times: list[str]) -> bool:
+    """Whether datetime64[ns], which ends in 2262, holds all of them; newer Pythons take the hour 24."""
+    return "1678" <= min(times) and max(times) < "2262" and not any("T24" in time for time in times)
 
-    def _shared(self, keys: tuple[str, ...]) -> tuple[str, ...]:
-        return self._keys.setdefault(keys, keys)
+
+def _joined(lines: Sequence[bytes]) -> bytes:
+    return b"\n".join([*lines, b""])
+
+
+def _behind(prefix: bytes, lines: Sequence[bytes]) -> list[bytes]:
+    """What stands behind the prefix of each line; ValueError where one does not start with it."""
+    first, *texts = (b"\n" + b"\n".join(lines)).split(b"\n" + prefix)
+    if first or len(texts) != len(lines):
+        raise ValueError(prefix)
+    return texts
+
+
+def _starts(content: bytes) -> tuple[bytes, ...]:
+    """What tells files with other keys apart."""
+    return tuple([line.partition(b":")[0] for line in content.split(b"\n")])
 
 
 # Numbers to YAML 1.2 and text to YAML 1.1, which exman 0.1.x wrote without quotes: 08, 1e5, 1.5e3, -.5, 0o17.
@@ -3174,49 +3237,57 @@ def _in_record(plain: Callable[[str], Any]) -> Callable[[str], Any]:
     return lambda text: text if in_1_1.fullmatch(text) else plain(text)
 
 
-def _fetched(tasks: list[_Task]) -> Iterator[_Fetched]:
+def _fetched(tasks: Iterator[_Task]) -> Iterator[_Fetched]:
     """What _fetch says of each task, in order; many readers where one by one is slow, as on a network mount."""
     start = time.perf_counter()
-    first = list(map(_fetch, tasks[:_FIRST_READS]))
+    first = [*map(_fetch, itertools.islice(tasks, _FIRST_READS))]
     slow = time.perf_counter() - start > _SLOW_READ * _FIRST_READS
     yield from first
-    if not slow or len(tasks) <= _FIRST_READS:
-        yield from map(_fetch, tasks[_FIRST_READS:])
+    if not slow:
+        yield from map(_fetch, tasks)
         return
     from concurrent.futures import ThreadPoolExecutor
     with ThreadPoolExecutor(_READERS) as readers:
         # Window by window: what has been read and not yet used stays small.
-        for at in range(_FIRST_READS, len(tasks), _WINDOW):
-            yield from readers.map(_fetch, tasks[at:at + _WINDOW])
+        for window in iter(lambda: [*itertools.islice(tasks, _WINDOW)], []):
+            yield from readers.map(_fetch, window)
 
 
 def _fetch(task: _Task) -> _Fetched:
-    """A file's (signature, bytes): None for bytes if the signature is the known one, an OSError if it cannot be read."""
+    """A file's signature and bytes; what is known if it has not changed since; None and an OSError if it cannot be read."""
     path, known = task
     try:
         if known is not None:
             info = os.stat(path)
-            if (info.st_ino, info.st_size, info.st_mtime_ns) == known:
-                return known, None
+            if _signature(info) == known[0]:
+                return known
         file = os.open(path, _READ_FLAGS)
         try:
             info = os.fstat(file)
-            if not stat.S_ISREG(info.st_mode):
-                raise OSError(errno.EINVAL, "no regular file")
-            size = info.st_size
-            content = os.read(file, min(size, _MAX_YAML) + 1)
-            while len(content) != size and len(content) <= _MAX_YAML:
-                more = os.read(file, _MAX_YAML + 1 - len(content))
-                if not more:
-                    break
-                content += more
+            content = os.read(file, 1 << 16)
+            if len(content) != info.st_size or not content:
+                content += _rest_of(file, info, len(content))
         finally:
             os.close(file)
-        if len(content) > _MAX_YAML:
-            raise OSError(errno.EFBIG, f"larger than {_MAX_YAML >> 20} MiB")
-        return (info.st_ino, info.st_size, info.st_mtime_ns), content
+        return _signature(info), content
     except OSError as error:
-        return (0, 0, 0), error
+        return None, error
+
+
+def _signature(info: os.stat_result) -> int:
+    """Tells the versions of a file apart: inode, size and mtime as one number, for a table keeps one a run."""
+    return hash((info.st_ino, info.st_size, info.st_mtime_ns))
+
+
+def _rest_of(file: int, info: os.stat_result, size: int) -> bytes:
+    """What stands behind the first `size` bytes of a file, where they are not all that its size promised."""
+    if not stat.S_ISREG(info.st_mode):
+        raise OSError(errno.EINVAL, "no regular file")
+    with open(file, "rb", closefd=False) as rest:
+        content = rest.read(_MAX_YAML + 1 - size)
+    if size + len(content) > _MAX_YAML:
+        raise OSError(errno.EFBIG, f"larger than {_MAX_YAML >> 20} MiB")
+    return content
 
 
 def _unread(name: str, path: str, error: OSError) -> str:
@@ -3251,7 +3322,7 @@ def _reported(fetched: Iterator[_Fetched], total: int) -> Iterator[_Fetched]:
 
 
 def _indexed(root: str) -> dict[str, str]:
-    """Run name -> path of its entry in the index."""
+    """Run name -> path of its entry in the index, by name."""
     folder = os.path.join(root, "index")
     try:
         entries = os.listdir(folder)
@@ -3259,12 +3330,7 @@ def _indexed(root: str) -> dict[str, str]:
         os.stat(root)                                   # its error says that there is no root; without an index it has no runs
         return {}
     folder = os.path.join(folder, "")
-    return {entry[:-5]: folder + entry for entry in entries if _is_entry(entry)}
-
-
-def _is_entry(name: str) -> bool:
-    """Whether a file of index/ or of a mark is exman's link to a run."""
-    return name.endswith(".yaml") and _pattern(_RUN_NAME).fullmatch(name[:-5]) is not None
+    return {entry[:-5]: folder + entry for entry in sorted(filter(_pattern(_ENTRY_NAME).fullmatch, entries))}
 
 
 def _marks(root: str) -> list[str]:
@@ -3282,7 +3348,7 @@ def _marks_of(entries: Iterable[tuple[str, str, str]]) -> list[str]:
 
 
 def _marked(root: str, mark: _Path, problems: list[str] | None = None) -> dict[str, str]:
-    """Run name -> path to read, for the runs of a mark and of those below it; KeyError for an unknown mark."""
+    """Run name -> path to read, by name, for the runs of a mark and of those below it; KeyError for an unknown mark."""
     from pathlib import PurePath
     problems = [] if problems is None else problems
     entries = list(_mark_entries(root, problems))
@@ -3301,7 +3367,7 @@ def _marked(root: str, mark: _Path, problems: list[str] | None = None) -> dict[s
         folder, file = os.path.split(path)
         if file == "params.yaml" and not os.path.realpath(path).startswith(home):
             found[name] = folder                        # left to be refused: a folder is no file
-    return found
+    return dict(sorted(found.items()))
 
 
 def _mark_entries(root: str, problems: list[str]) -> Iterator[tuple[str, str, str]]:
@@ -3318,7 +3384,7 @@ def _mark_entries(root: str, problems: list[str]) -> Iterator[tuple[str, str, st
             continue
         for entry, is_folder in entries:
             path = os.path.join(folder, entry)
-            if mark and _is_entry(entry):
+            if mark and _pattern(_ENTRY_NAME).fullmatch(entry):
                 yield mark, entry[:-5], path
             elif mark and _pattern(_RUN_NAME).fullmatch(entry):   # exman 0.1.x linked the run's folder
                 yield mark, entry, os.path.join(path, "params.yaml")

@@ -3595,7 +3595,7 @@ class TestTableFaults(TableCase):
 
     def test_folder(self):
         self.entry.mkdir()
-        self.only_its_row("no regular file")
+        self.only_its_row(os.strerror(errno.EISDIR))
 
     @unittest.skipUnless(hasattr(os, "mkfifo"), "no FIFOs")
     def test_fifo_does_not_block(self):
