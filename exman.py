@@ -2940,7 +2940,8 @@ _REFUSED = {
 # ---------------------------------------------------------------------------------------------------------------------
 
 if TYPE_CHECKING:
-    _Row = tuple[int, datetime.datetime, pathlib.Path, tuple[str, ...], tuple[Any, ...]]    # id, time, root, keys, values
+    _Block = dict[str, Sequence[Any]]                   # a few runs: their cells by column; id, time and root come first
+    _Row = tuple[int, _Block, int]                      # a run: its id, its block and its place there
     _Read = tuple[Optional[int], Union[_Row, str]]      # the signature of a run's file; its row, or why there is none
     _Fetched = tuple[Optional[int], Union[bytes, OSError, _Row, str]]
     _Task = tuple[str, Optional[_Read]]                 # a file, what is known of its run
@@ -3038,29 +3039,17 @@ def _dicts(columns: Iterable[_Column]) -> list[dict[str, Any]]:
 
 def _columns(rows: list[_Row]) -> Iterator[_Column]:
     """Each column, None where a run lacks the parameter."""
-    ids, times, roots, schemas, values = _transposed(rows) if rows else ([], [], [], [], [])
-    for key, own in zip(("id", "time", "root"), (ids, times, roots)):
-        yield key, own, set(map(type, own))
-    different = dict.fromkeys({id(schema): schema for schema in schemas}.values())      # a hash of each takes long
-    keys = list(dict.fromkeys(key for schema in different for key in schema))
-    if len(different) > 1:
-        places = {}                                     # of each key in the run's own values; the last, a None, if it has none
-        for schema in different:
-            place = dict(zip(schema, range(len(schema))))
-            places[schema] = [place.get(key, -1) for key in keys]
-        values = [tuple(map((*own, None).__getitem__, places[schema])) for schema, own in zip(schemas, values)]
-    for key, cells in zip(keys, _transposed(values)):
+    pieces: list[tuple[_Block, list[int]]] = []         # what is to be taken of each block; nothing listed: all of it
+    for _, group in itertools.groupby(rows, lambda row: id(row[1])):
+        _, (block, *_), places = zip(*group)
+        pieces.append((block, [] if places == tuple(range(len(block["id"]))) else [*places]))
+    for key in dict.fromkeys(["id", "time", "root", *itertools.chain.from_iterable([block for block, _ in pieces])]):
+        cells: list[Any] = []
+        for block, chosen in pieces:
+            column = block.get(key) or [None] * len(block["id"])
+            cells += [column[place] for place in chosen] if chosen else column
         kinds = set(map(type, cells))
         yield key, cells if kinds.isdisjoint(_NESTED) else _own(cells), kinds
-
-
-def _transposed(rows: list[Any]) -> Iterator[list[Any]]:
-    """The columns of tuples that are as long as each other; 1,000 rows at a time, for more do not stay in a CPU's cache."""
-    parts = [[*zip(*rows[at:at + 1000])] for at in range(0, len(rows), 1000)]
-    for place in range(len(rows[0])):
-        yield [*itertools.chain.from_iterable([part[place] for part in parts])]
-        for part in parts:
-            part[place] = ()                            # a large table's memory
 
 
 _NESTED = frozenset([list, dict])
@@ -3091,6 +3080,9 @@ def _dtype(key: str, cells: Sequence[Any], kinds: set[type]) -> str:
     return "object"
 
 
+_PRINTABLE = bytes(range(32, 127))
+
+
 class _Reader:
     """Makes rows of files, many at a time: of files with the same keys, the same line of all at once.
 
@@ -3103,11 +3095,9 @@ class _Reader:
         from datetime import datetime
         self._runs, self._time = runs, datetime.fromisoformat
         self._values: dict[bytes, Any] = {}             # of texts, each parsed once; numbers are faster parsed than looked up
-        self._schemas: dict[tuple[bytes, ...], tuple[str, ...]] = {}    # of lines what stands before the values -> the keys
-        self._keys: dict[tuple[str, ...], tuple[str, ...]] = {}     # one tuple for all runs that have the same
+        self._keys: dict[tuple[bytes, ...], tuple[str, ...]] = {}   # of lines what stands before the values -> the keys
         self._floats = re.compile(rb"(?:-?[0-9]{1,18}\.[0-9]{1,18}(?:e[-+][0-9]{1,3})?\n)*").fullmatch
         self._ints = re.compile(rb"(?:-?[0-9]{1,18}\n)*").fullmatch
-        self._comments = re.compile(rb"(?:# [ -~]*\n)*").fullmatch
 
     def rows(self, files: dict[str, bytes]) -> dict[str, _Row | str]:
         """The row of each run, or in a sentence why there is none."""
@@ -3144,19 +3134,22 @@ class _Reader:
             raise ValueError("renamed or moved")
         params = [column for column in columns if not self._are_comments(column)]
         starts = [column[0].partition(b": ") for column in params]
-        keys = self._schema(tuple([key + colon for key, colon, _ in starts]))
-        values = zip(*[itertools.repeat(self._value(text)) if column.count(column[0]) == len(column) else
-                       self._parsed(_behind(key + colon, column)) for (key, colon, text), column in zip(starts, params)])
-        # The names end it: a column of one value never ends.
-        return zip(files, zip(ids, map(self._time, times), map(self._runs.__truediv__, files), itertools.repeat(keys), values))
+        keys = self._plain_keys(tuple([key + colon for key, colon, _ in starts]))
+        block: _Block = {"id": ids, "time": [*map(self._time, times)], "root": [*map(self._runs.__truediv__, files)]}
+        for key, (start, colon, text), column in zip(keys, starts, params):
+            same = column.count(column[0]) == len(column)
+            block[key] = [self._value(text)] * len(ids) if same else self._parsed(_behind(start + colon, column))
+        return zip(files, zip(ids, itertools.repeat(block), range(len(ids))))
 
     def _are_comments(self, lines: list[bytes]) -> bool:
-        return lines[0].startswith(b"#") and self._comments(_joined(lines)) is not None
+        if not lines[0].startswith(b"# "):
+            return False
+        return not b"".join(_behind(b"# ", lines)).translate(None, _PRINTABLE)
 
-    def _parsed(self, texts: list[bytes]) -> Iterable[Any]:
+    def _parsed(self, texts: list[bytes]) -> list[Any]:
         """The values of texts of one key."""
-        lines = _joined(texts)
-        return map(float if self._floats(lines) else int if self._ints(lines) else self._value, texts)
+        lines = b"\n".join([*texts, b""])
+        return [*map(float if self._floats(lines) else int if self._ints(lines) else self._value, texts)]
 
     def _value(self, text: bytes) -> Any:
         if text not in self._values:
@@ -3165,16 +3158,16 @@ class _Reader:
             self._values[text] = _scalar_line_value(text.decode())
         return self._values[text]
 
-    def _schema(self, starts: tuple[bytes, ...]) -> tuple[str, ...]:
+    def _plain_keys(self, starts: tuple[bytes, ...]) -> tuple[str, ...]:
         """The keys of lines that start like this; ValueError where they are not plain ones."""
-        if starts not in self._schemas:
+        if starts not in self._keys:
             keys = tuple([start[:-2].decode() for start in starts])
             plain = keys and all(re.fullmatch(b"[A-Za-z_][A-Za-z0-9_]*: ", start) for start in starts)
             if (not plain or not {"root", "time", "id"}.isdisjoint(keys)
                     or load_yaml("".join([f"{key}: 0\n" for key in keys])) != dict.fromkeys(keys, 0)):
                 raise ValueError("keys that are not plain")
-            self._schemas[starts] = self._keys.setdefault(keys, keys)
-        return self._schemas[starts]
+            self._keys[starts] = keys
+        return self._keys[starts]
 
     def _slowly(self, name: str, content: bytes) -> _Row | str:
         """The row of any run, or in a sentence why there is none."""
@@ -3193,17 +3186,13 @@ class _Reader:
             return f"{reason}: mend it, or take the run out with `exman delete {name}`"
         root, _, _ = record.pop("root", None), record.pop("time", None), record.pop("id", None)
         part = next((part for part in ("tmp", "fails") if root == f"{part}/{name}"), "runs")
-        keys = tuple(record)
-        return int(number), time, self._runs.parent / part / name, self._keys.setdefault(keys, keys), tuple(record.values())
+        cells = {"id": int(number), "time": time, "root": self._runs.parent / part / name, **record}
+        return int(number), {key: [cell] for key, cell in cells.items()}, 0
 
 
 def _are_times(times: list[str]) -> bool:
     """Whether datetime64[ns], which ends in 2262, holds all of them; newer Pythons take the hour 24."""
     return "1678" <= min(times) and max(times) < "2262" and not any("T24" in time for time in times)
-
-
-def _joined(lines: Sequence[bytes]) -> bytes:
-    return b"\n".join([*lines, b""])
 
 
 def _behind(prefix: bytes, lines: Sequence[bytes]) -> list[bytes]:

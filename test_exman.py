@@ -3534,6 +3534,33 @@ class TestTableLines(TableCase):
             self.run_(number, **{f"p{i}": str(10 * number + i) for i in range(1 + number % 3)})
         self.assertEqual([row["p0"] for row in self.rows()], [10 * number for number in range(1, 9)])
 
+    def test_a_line_that_one_file_lacks_and_the_next_has_twice_is_not_lent(self):
+        for number, text in ((1, "a: 1\nb: 1\n"), (2, "a: 2\n"), (3, "b: 3\na: 3\nc: 3\n"), (4, "a: 4\nb: 4\n")):
+            self.run_(number, text=f"{text}root: runs/{self.name(number)}\ntime: '2026-11-23T13:0{number}:00'\nid: {number}\n")
+        self.assertEqual([(row["a"], row["b"], row["c"]) for row in self.rows()], [(1, 1, None), (2, None, None), (3, 3, 3), (4, 4, None)])
+
+    def test_a_value_that_is_the_same_in_the_first_and_the_last_run_alone(self):
+        for number, value in ((1, "x"), (2, "y"), (3, "x")):
+            self.run_(number, a=value)
+        self.assertEqual([row["a"] for row in self.rows()], ["x", "y", "x"])
+
+    def test_files_that_do_not_end_as_exman_ends_them(self):
+        own = f"root: runs/{self.name(2)}\ntime: '2026-11-23T13:02:00'\n"
+        for text, expected in ((f"{own}id: 2\na: 1\n", 1), (f"{own}id: 2\na: 1", 1), (f"{own}a: 1\n", 1), (f"a: 2\n{own}id: 2\nb: 1", 2),
+                               (f"a: 3\n{own}id: 7\n", 3), (f"a: 4\nb: 1\n{own}", 4), (f"a: 6\n{own}b: 1\n", 6)):
+            with self.subTest(text):
+                for number in (1, 3):
+                    self.run_(number, a="5")
+                self.run_(2, text=text)
+                self.assertEqual([row["a"] for row in self.rows()], [5, expected, 5])
+                self.assertEqual([row.get("b") for row in self.rows()][1], 1 if "b: 1" in text else None)
+            self.clear()
+
+    def test_numbers_without_zeros_in_front_are_sorted_as_numbers(self):
+        for number in (9, 10, 11):
+            self.run_(number, name=self.name(number).lstrip("0"), a=str(number))
+        self.assertEqual([(row["id"], row["a"], row["root"].name[:2]) for row in self.rows()], [(9, 9, "9-"), (10, 10, "10"), (11, 11, "11")])
+
     def test_file_without_a_last_line_break(self):
         for number in (1, 2):
             folder = self.run_(number, a=str(number))
@@ -3589,9 +3616,11 @@ class TestTableFaults(TableCase):
         for stamp in ("2026-13-01-00-00-00", "2026-02-30-00-00-00", "2026-01-01-24-00-00", "9999-01-01-00-00-00", "0000-01-01-00-00-00"):
             with self.subTest(stamp):
                 self.entry = self.root / "index" / f"000002-{stamp}.yaml"
-                self.entry.write_text("lr: 1\n")
-                self.only_its_row(f"exman delete 000002-{stamp}")
-                self.entry.unlink()
+                moment = f"{stamp[:10]}T{stamp[11:].replace('-', ':')}"
+                for own in ("", f"root: runs/000002-{stamp}\ntime: '{moment}'\nid: 2\n"):
+                    self.entry.write_text(f"lr: 1\n{own}")
+                    self.only_its_row(f"exman delete 000002-{stamp}")
+                    self.entry.unlink()
 
     def test_folder(self):
         self.entry.mkdir()
@@ -3666,10 +3695,12 @@ class TestTableAgain(TableCase):
         self.assertEqual(self.opened(), ([3], [1, 2, 3]))
 
     def test_reads_again_what_has_changed(self):
+        self.run_(3, lr="0.3")
+        self.opened()
         path = self.root / "runs" / self.name(2) / "params.yaml"
         path.write_text("lr: 0.25\n")
-        self.assertEqual(self.opened(), ([2], [1, 2]))
-        self.assertEqual(self.rows(root=self.index)[1]["lr"], 0.25)
+        self.assertEqual(self.opened(), ([2], [1, 2, 3]))
+        self.assertEqual([row["lr"] for row in self.rows(root=self.index)], [0.1, 0.25, 0.3])
 
     def test_same_size_and_inode_with_another_mtime_has_changed(self):
         path = self.root / "runs" / self.name(2) / "params.yaml"
