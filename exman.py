@@ -3806,7 +3806,6 @@ def _verb_fix(root: str, args: Any) -> int:
         print(f"took away index/{_shown(name)}.yaml: it led nowhere")
     for name in sorted(runs - (entries - dangling)):
         if os.path.isfile(os.path.join(root, "runs", name, "params.yaml")):
-            _make_folder(index, _is_shared(root))
             _link(root, os.path.join("index", f"{name}.yaml"), name, _is_shared(root))
             print(f"made index/{_shown(name)}.yaml")
         else:
