@@ -471,7 +471,7 @@ class ExParser(_Container, argparse.ArgumentParser):
             namespace, parse.left = done if isinstance(done, tuple) else (done, [])
             record = None if completing else self._checked(parse, namespace)
         finally:
-            del _PARSING[get_ident()]
+            _PARSING.pop(get_ident(), None)             # none where Ctrl-C came first
         if record is not None:
             dests = {action.dest for parser in _family(self) for action in parser._actions}
             _beside(_launch(self._exman, record), namespace, _BESIDE - dests)
@@ -1289,8 +1289,8 @@ def _dests(parser: argparse.ArgumentParser,
     """Each dest with its parser and its actions, in the order they were added; a chosen subcommand's after its own."""
     for dest, actions in _by_dest(parser).items():
         yield parser, dest, actions
-        if actions[0].nargs == argparse.PARSER:
-            yield from _dests_below(parse, actions)
+        if any(action.nargs == argparse.PARSER for action in actions):
+            yield from _dests_below(parse, [action for action in actions if action.nargs == argparse.PARSER])
     for action in parser._actions:
         if action.nargs == argparse.PARSER and action.dest == argparse.SUPPRESS and action in parse.typed:
             yield parser, argparse.SUPPRESS, [action]
@@ -1828,7 +1828,7 @@ def _in_folder(folder: str, shared: bool, make: Callable[[], Any]) -> Any:
     """Call what makes an entry of this folder; where that is missing, it is made first."""
     try:
         return make()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):     # a file in its place: making the folder says so
         _make_folder(folder, shared)
         return make()
 
@@ -1911,12 +1911,15 @@ def _replace(path: str, data: bytes, shared: bool) -> None:
 def _link(root: str, link: str, name: str, shared: bool) -> None:
     """Link a path below the root to a run's params.yaml; a copy of that where the file system has no symlinks."""
     path = os.path.join(root, link)
-    up = os.path.join(*[".."] * link.count(os.sep))
+    target = os.path.join(*[".."] * link.count(os.sep), "runs", name, "params.yaml")
+
+    def symlink() -> None:
+        try:
+            os.symlink(target, path)
+        except FileExistsError:
+            pass
     try:
-        target = os.path.join(up, "runs", name, "params.yaml")
-        _in_folder(os.path.dirname(path), shared, lambda: os.symlink(target, path))
-    except FileExistsError:
-        pass
+        _in_folder(os.path.dirname(path), shared, symlink)
     except (OSError, NotImplementedError):              # which error it is differs: a copy works or tells the reason
         source = os.path.join(root, "runs", name, "params.yaml")
         with _naming(source), open(source, "rb") as file:
@@ -2335,7 +2338,8 @@ def dump_yaml(params: dict[Any, Any]) -> str:
     lines = []
     try:
         for key, value in params.items():
-            lines.append(f"{_key_text(key)}: {_EMITTERS.get(type(value), _flow)(value)}\n")
+            name = _str_key(key) if type(key) is str else _key_text(key)
+            lines.append(f"{name}: {_EMITTERS.get(type(value), _flow)(value)}\n")
     except YAMLError as error:
         raise YAMLError(f"parameter {_short(key)}: {error}") from None
     return "".join(lines) or "{}\n"
@@ -2359,11 +2363,19 @@ def _flow(value: Any, depth: int = 0) -> str:
 
 def _key_text(key: Any) -> str:
     if type(key) is str:
-        text = _str_text(key)
-    else:
-        text = _EMITTERS.get(type(key), _no_key)(key)
-        if text == ".nan":  # equal to nothing, itself included
-            _no_key(key)
+        return _str_key(key)
+    text = _EMITTERS.get(type(key), _no_key)(key)
+    if text == ".nan":  # equal to nothing, itself included
+        _no_key(key)
+    return _short_enough(text, key)
+
+
+@functools.lru_cache(maxsize=1000)  # run after run has the same keys
+def _str_key(key: str) -> str:
+    return _short_enough(_str_text(key), key)
+
+
+def _short_enough(text: str, key: Any) -> str:
     if len(text) > _KEY_LENGTH:
         raise YAMLError(f"the key {_short(key)} is longer than {_KEY_LENGTH} characters")
     return text
@@ -3103,6 +3115,7 @@ class _Reader:
         """The row of each run, or in a sentence why there is none."""
         made: dict[str, _Row | str] = {}
         if files:
+            # All at once; if they differ, those with the same keys; if one of these is broken, each by itself.
             self._make(files, made, _starts, id)
         for name in files.keys() - made.keys():
             made[name] = self._slowly(name, files[name])
@@ -3121,14 +3134,16 @@ class _Reader:
 
     def _alike(self, files: dict[str, bytes]) -> Iterator[tuple[str, _Row]]:
         """The rows of files with the same keys; ValueError where one of them has others, or is not as exman wrote it."""
-        *lines, end = b"".join(files.values()).split(b"\n")
-        size = len(lines) // len(files)                 # a file of more lines has its `id:` where the others have none
+        *lines, _ = b"".join(files.values()).split(b"\n")
+        size = len(lines) // len(files)
+        if any(content.count(b"\n") != size or content[-1:] != b"\n" for content in files.values()):
+            raise ValueError("other keys")
         *columns, roots, moments, numbers = (lines[at::size] for at in range(size))
         named = [name.split("-", 1) for name in files]
         ids = [int(number) for number, _ in named]
         times = [f"{stamp[:10]}T{stamp[11:19].replace('-', ':')}" for _, stamp in named]
         # Name, root, time and id agree until somebody renames or moves the run.
-        if (end or _behind(b"root: runs/", roots) != [name.encode() for name in files] or not _are_times(times)
+        if (_behind(b"root: runs/", roots) != [name.encode() for name in files] or not _are_times(times)
                 or b"\n".join(moments) != "\n".join([f"time: '{time}'" for time in times]).encode()
                 or [int(number) for number in _behind(b"id: ", numbers)] != ids):
             raise ValueError("renamed or moved")
@@ -3204,7 +3219,7 @@ def _behind(prefix: bytes, lines: Sequence[bytes]) -> list[bytes]:
 
 
 def _starts(content: bytes) -> tuple[bytes, ...]:
-    """What tells files with other keys apart."""
+    """What stands before the first ':' of each line: it tells files with other keys apart."""
     return tuple([line.partition(b":")[0] for line in content.split(b"\n")])
 
 
@@ -3311,7 +3326,7 @@ def _reported(fetched: Iterator[_Fetched], total: int) -> Iterator[_Fetched]:
 
 
 def _indexed(root: str) -> dict[str, str]:
-    """Run name -> path of its entry in the index, by name."""
+    """Run name -> path of its entry in the index, sorted."""
     folder = os.path.join(root, "index")
     try:
         entries = os.listdir(folder)
@@ -3337,7 +3352,7 @@ def _marks_of(entries: Iterable[tuple[str, str, str]]) -> list[str]:
 
 
 def _marked(root: str, mark: _Path, problems: list[str] | None = None) -> dict[str, str]:
-    """Run name -> path to read, by name, for the runs of a mark and of those below it; KeyError for an unknown mark."""
+    """Run name -> path to read, sorted, for the runs of a mark and of those below it; KeyError for an unknown mark."""
     from pathlib import PurePath
     problems = [] if problems is None else problems
     entries = list(_mark_entries(root, problems))

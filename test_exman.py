@@ -1049,6 +1049,23 @@ class ConfigTest(Case):
         self.assertEqual(vars(self.parse(make(), "--config", "1")), {"a": None, "b": None, "command": "run", "c": None})
 
 
+    def test_an_option_that_shares_the_dest_of_a_subcommand(self):
+        def make(first):
+            parser = self.parser()
+            if first == "option":
+                parser.add_argument("--cmd", default="train")
+            commands = parser.add_subparsers(dest="cmd")
+            if first == "command":
+                parser.add_argument("--cmd", choices={"x": 1, "train": 2}, default="x")
+            commands.add_parser("train").add_argument("--data", type=pathlib.Path)
+            return parser
+        for number, first in enumerate(("option", "command"), 1):
+            run = self.parse(make(first), "train", "--data", "/x")
+            self.assertEqual(self.params(run)["data"], "/x")
+            self.assertEqual(self.parse(make(first), "--config", str(2 * number - 1)).data, pathlib.Path("/x"))
+        self.assertEqual(self.parse(make("command"), "--cmd", "x", "train").cmd, "train")
+
+
 class RecordTest(Case):
     def test_holds_the_value_where_it_reads_back_and_else_the_text(self):
         cases = {"float": (float, "1e-3", 0.001), "json": (json.loads, "[1, 2]", [1, 2]), "path": (pathlib.Path, "a//b", "a//b"),
@@ -1746,8 +1763,15 @@ class TestRootThatCannotBe(RootCase):
                 root = self.folder / f"root with {part}"
                 root.mkdir()
                 (root / part).write_text("mine")
-                self.assertIn(part, self.refused(root, automark=["best"]))
+                path, reason, advice = root / part, errno.EEXIST, "a file stands where a folder must"
+                if part == "marked":
+                    path, reason, advice = path / "best", errno.ENOTDIR, "a part of this path is a file"
+                self.assertIn(f"{path}: {os.strerror(reason)}: {advice}", self.refused(root, automark=["best"]))
                 self.assertEqual(((root / part).read_text(), self.ids(root)), ("mine", []))
+                (root / part).unlink()
+                (root / part).symlink_to("nowhere")
+                self.assertIn(f"{root / part}: ", self.refused(root, automark=["best"]))
+                self.assertEqual(self.ids(root), [])
 
     def test_a_root_behind_a_dangling_link(self):
         self.root.symlink_to("nowhere/at/all")
@@ -3538,6 +3562,26 @@ class TestTableLines(TableCase):
         for number, text in ((1, "a: 1\nb: 1\n"), (2, "a: 2\n"), (3, "b: 3\na: 3\nc: 3\n"), (4, "a: 4\nb: 4\n")):
             self.run_(number, text=f"{text}root: runs/{self.name(number)}\ntime: '2026-11-23T13:0{number}:00'\nid: {number}\n")
         self.assertEqual([(row["a"], row["b"], row["c"]) for row in self.rows()], [(1, 1, None), (2, None, None), (3, 3, 3), (4, 4, None)])
+
+    def test_a_line_appended_to_one_of_many_files_costs_its_row_alone(self):
+        for number in range(1, 151):
+            self.run_(number, a=str(number), b="1")
+        for number in (64, 100, 128):
+            with (self.root / "runs" / self.name(number) / "params.yaml").open("a") as file:
+                file.write("a: 999\n")
+        self.assertEqual([(row["id"], row["a"], row["b"]) for row in self.rows()],
+                         [(number, number, 1) for number in range(1, 151) if number not in (64, 100, 128)])
+        self.assertEqual(len(self.problems), 3)
+
+    def test_a_file_cut_within_its_id_takes_nothing_from_the_next(self):
+        self.run_(12, a="12")
+        self.run_(13, a="13")
+        path = self.root / "runs" / self.name(12) / "params.yaml"
+        path.write_bytes(path.read_bytes()[:-2])
+        path = self.root / "runs" / self.name(13) / "params.yaml"
+        path.write_bytes(b"2\n" + path.read_bytes())
+        self.assertEqual([(row["id"], row["a"]) for row in self.rows()], [(12, 12)])
+        self.one_problem(self.name(13))
 
     def test_a_value_that_is_the_same_in_the_first_and_the_last_run_alone(self):
         for number, value in ((1, "x"), (2, "y"), (3, "x")):
