@@ -25,14 +25,13 @@ import argparse
 import errno
 import functools
 import itertools
-import marshal
 import os
 import re
 import stat
 import sys
 import time
-from _thread import get_ident
 from argparse import ArgumentError
+from contextvars import ContextVar
 
 # Imported where used, for they cost more than this whole module: pathlib, datetime, hashlib, json, shutil, subprocess.
 TYPE_CHECKING = False
@@ -359,8 +358,8 @@ class _Parse:
         self.left: list[str] = []                       # what parse_known_args did not know
 
 
-# The parse under way in each thread, by its number: a parse inside it (a subparser's, an action's) belongs to it.
-_PARSING: dict[int, _Parse] = {}                        # threading.local costs its whole module, contextvars another
+# The parse under way in this thread: a parse inside it (a subparser's, an action's) belongs to it.
+_PARSE: ContextVar[_Parse | None] = ContextVar("exman_parse", default=None)
 
 
 class _Container:
@@ -450,7 +449,7 @@ class ExParser(_Container, argparse.ArgumentParser):
         return self._parse("parse_known_intermixed_args", args, namespace)
 
     def _parse(self, method: str, args: Any, namespace: Any) -> Any:
-        parse = _PARSING.get(get_ident())
+        parse = _PARSE.get()
         if parse is not None:                           # a subparser's, or an action's, inside another parse
             view, namespace = self._replaying(parse, namespace)
             return getattr(super(ExParser, view), method)(args, namespace)
@@ -459,9 +458,9 @@ class ExParser(_Container, argparse.ArgumentParser):
             self.exit(_mark_verb(parse.argv, self.prog, self._exman.folder()))
         if isinstance(namespace, Namespace):            # of an earlier parse, whose run is another
             namespace.__class__ = argparse.Namespace    # type: ignore[assignment]
+        token = _PARSE.set(parse)
         completing = "_ARGCOMPLETE" in os.environ       # the shell is completing a line: nothing is read or launched
         try:
-            _PARSING[get_ident()] = parse
             if completing:                              # argcomplete offers what stands in this list
                 self._actions += _own_group(self)._group_actions
             else:
@@ -471,7 +470,7 @@ class ExParser(_Container, argparse.ArgumentParser):
             namespace, parse.left = done if isinstance(done, tuple) else (done, [])
             record = None if completing else self._checked(parse, namespace)
         finally:
-            _PARSING.pop(get_ident(), None)             # none where Ctrl-C came first
+            _PARSE.reset(token)
         if record is not None:
             dests = {action.dest for parser in _family(self) for action in parser._actions}
             _beside(_launch(self._exman, record), namespace, _BESIDE - dests)
@@ -563,7 +562,7 @@ class ExParser(_Container, argparse.ArgumentParser):
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
         # The one place that is handed every option's strings: keep them, for the record.
         values = super()._get_values(action, arg_strings)
-        parse = _PARSING.get(get_ident())
+        parse = _PARSE.get()
         if parse is not None and action.nargs != argparse.SUPPRESS and (action.option_strings or arg_strings):
             parse.typed.setdefault(action, []).append([*arg_strings])
         return values
@@ -593,7 +592,7 @@ class _OwnAction(argparse.Action):
     _orig_class = None                                  # argcomplete asks for it; it knows only what is in a parser's own list
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        parse = _PARSING.get(get_ident())
+        parse = _PARSE.get()
         assert parse is not None
         parse.own[self.dest] = True if self.nargs == 0 else values
 
@@ -929,7 +928,7 @@ class _Replay:
             self.files[id(subparser)] = [file for file in files if file not in others]
             if action not in self.given:
                 view._actions.remove(action)
-                parse = _PARSING.get(get_ident())
+                parse = _PARSE.get()
                 assert parse is not None and chosen is not None
                 parse.typed[action] = [[chosen]]
                 action(view, namespace, [chosen], None)
@@ -1667,6 +1666,7 @@ def _git(folder: str, deadline: float, *words: str) -> bytes:
 #   write, fsync params.yaml  network file systems report a full disk only at fsync
 #   rename to runs/000012-... the run is there, whole
 #   link index/000012-....yaml the run is in the table; until then it is a folder that no table lists
+# A folder of the root is made where what belongs there finds it missing, with the same claim, stage or link tried again.
 # A run that fails goes the other way: first the links, then the move; so no link ever leads to a run half there.
 
 _STAMP = "%Y-%m-%d-%H-%M-%S"
@@ -2990,7 +2990,7 @@ class Index:
         except ImportError:
             pandas = None
         collecting = gc.isenabled()
-        gc.disable()                                    # rows make no cycles, and looking for some costs as much as reading
+        gc.disable()                                    # rows make no cycles to look for among all objects of a notebook
         try:
             rows, problems = self._read(mark)
             if pandas is None:
@@ -3072,16 +3072,18 @@ def _own(cells: Sequence[Any]) -> list[Any]:
     shared = {id(cell): cell for cell in cells}
     if all(type(cell) is list and _NESTED.isdisjoint(map(type, cell)) for cell in shared.values()):
         return [cell[:] for cell in cells]
-    # marshal copies plain values in C, and what is shared inside a cell only once.
-    return [marshal.loads(marshal.dumps(cell)) if type(cell) in _NESTED else cell for cell in cells]
+    import copy
+    return [copy.deepcopy(cell) for cell in cells]
 
 
 def _dtype(key: str, cells: Sequence[Any], kinds: set[type]) -> str:
     """The pandas dtype that holds every cell unchanged, None among numbers aside."""
     if key == "time":
         return "datetime64[ns]"
-    if kinds in ({bool}, {float}):
-        return "bool" if kinds == {bool} else "float64"
+    if kinds == {bool}:
+        return "bool"
+    if kinds == {float}:
+        return "float64"
     if kinds == {int} or key == "id" and not kinds:
         return "int64" if -1 << 63 <= min(cells, default=0) and max(cells, default=0) < 1 << 63 else "object"
     if kinds <= {int, float, type(None)} and kinds != {type(None)} and kinds:
