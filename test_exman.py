@@ -3542,6 +3542,8 @@ class TestTableLines(TableCase):
             ("indented", " a: 1\n"), ("blank line", "a: 1\n\nb: 2\n"), ("comment behind", "a: 1 # b\n"), ("colon in a value", "a: b: c\n"),
             ("colon in quotes", "a: 'b: c'\n"), ("blank in a key", "a b: 1\n"), ("blank behind a key", "a : 1\n"), ("unicode", "ключ: ☃\n"),
             ("tag", "a: !!int 1\n"), ("literal", "a: |\n  x\n"), ("no colon", "a\n"), ("nothing", ""), ("next line", "a: x\x85b: 2\n"),
+            ("a NUL first", "\0a: 1\n"), ("a NUL in a value", "a: x\0y\n"), ("a NUL in a comment", "a: 1\n# \0\n"),
+            ("an escaped NUL", 'a: "\\0"\n'),
         ]:
             with self.subTest(name):
                 self.same_as_load_yaml(body)
@@ -3583,6 +3585,27 @@ class TestTableLines(TableCase):
         self.assertEqual([(row["id"], row["a"]) for row in self.rows()], [(12, 12)])
         self.one_problem(self.name(13))
 
+    def test_lines_that_stand_in_the_next_file_are_not_lent_back(self):
+        for number in range(1, 5):
+            self.run_(number, a=str(number))
+        one, two = (self.root / "runs" / self.name(number) / "params.yaml" for number in (2, 3))
+        text, next_text = one.read_bytes(), two.read_bytes()
+        for moved in (b"root", b"id", b"2\n"):
+            with self.subTest(moved):
+                cut = text.rindex(moved)
+                one.write_bytes(text[:cut])
+                two.write_bytes(text[cut:] + next_text)
+                self.assertEqual([(row["id"], row["a"]) for row in self.rows()], [(1, 1), (2, 2), (4, 4)])
+                self.one_problem(self.name(3))
+
+    def test_a_value_that_one_of_many_runs_changes(self):
+        for number in range(1, 301):
+            self.run_(number, a="8" if number == 200 else "7", b="x", **({} if number == 130 else {"c": "[1]"}))
+        rows = self.rows()
+        self.assertEqual([row["a"] for row in rows], [7] * 199 + [8] + [7] * 100)
+        self.assertEqual([row["b"] for row in rows], ["x"] * 300)
+        self.assertEqual([row["c"] for row in rows], [[1]] * 129 + [None] + [[1]] * 170)
+
     def test_a_value_that_is_the_same_in_the_first_and_the_last_run_alone(self):
         for number, value in ((1, "x"), (2, "y"), (3, "x")):
             self.run_(number, a=value)
@@ -3591,7 +3614,8 @@ class TestTableLines(TableCase):
     def test_files_that_do_not_end_as_exman_ends_them(self):
         own = f"root: runs/{self.name(2)}\ntime: '2026-11-23T13:02:00'\n"
         for text, expected in ((f"{own}id: 2\na: 1\n", 1), (f"{own}id: 2\na: 1", 1), (f"{own}a: 1\n", 1), (f"a: 2\n{own}id: 2\nb: 1", 2),
-                               (f"a: 3\n{own}id: 7\n", 3), (f"a: 4\nb: 1\n{own}", 4), (f"a: 6\n{own}b: 1\n", 6)):
+                               (f"a: 3\n{own}id: 7\n", 3), (f"a: 4\nb: 1\n{own}", 4), (f"a: 6\n{own}b: 1\n", 6),
+                               (f"a: 7\nroot: runs/{self.name(2)}\nb: 1\nid: 2\n", 7)):
             with self.subTest(text):
                 for number in (1, 3):
                     self.run_(number, a="5")
@@ -3642,7 +3666,15 @@ class TestTableFaults(TableCase):
         self.only_its_row("symbolic links")
 
     def test_entry_that_vanishes_while_it_is_read_is_no_problem(self):
-        self.assertEqual(exman._unread(self.name(2), str(self.entry), FileNotFoundError(2, "gone")), "")
+        self.run_(2, lr="0.2")
+        from unittest import mock
+
+        def open_late(path, *args, real=os.open, **kwargs):
+            if path == str(self.entry):
+                self.entry.unlink()
+            return real(path, *args, **kwargs)
+        with mock.patch("os.open", open_late):
+            self.assertEqual((self.ids(), self.problems), ([1, 3], []))
 
     def test_broken_yaml(self):
         self.run_(2, text="lr: [1\n")
@@ -3701,7 +3733,7 @@ class TestTableFaults(TableCase):
                     raise OSError(code, os.strerror(code))
                 return real(path, *args, **kwargs)
             with self.subTest(os.strerror(code)), mock.patch("os.open", fail):
-                self.only_its_row(os.strerror(code))
+                self.only_its_row(os.strerror(code), f"`exman delete {self.name(2)}`")
 
     def test_warning_points_at_the_caller(self):
         self.link(self.entry, "nowhere")
@@ -3835,13 +3867,20 @@ class TestTableMarks(TableCase):
         self.mark("best", 1)
         self.link(self.root / "marked" / "best" / self.name(2), str(outside))
         self.assertEqual(self.ids("best"), [1])
-        self.one_problem(self.name(2))
+        self.one_problem(f"`exman delete {self.name(2)}`")
 
     def test_folder_link_that_dangles_costs_its_row_and_a_warning(self):
         self.mark("best", 1)
         self.link(self.root / "marked" / "best" / self.name(9), f"../../runs/{self.name(9)}")
         self.assertEqual(self.ids("best"), [1])
         self.one_problem(self.name(9), "exman fix")
+
+    def test_folder_link_to_a_run_that_cannot_be_read_is_named(self):
+        self.mark("best", 1)
+        (self.root / "runs" / self.name(9) / "params.yaml").mkdir(parents=True)
+        self.link(self.root / "marked" / "best" / self.name(9), f"../../runs/{self.name(9)}")
+        self.assertEqual(self.ids("best"), [1])
+        self.one_problem(f"`exman delete {self.name(9)}`")
 
     def test_root_reached_through_a_link(self):
         name = self.name(2)
@@ -3948,6 +3987,14 @@ class TestTableWithPandas(TableCase):
             ("a bool that is missing", ["true", None], "object", [True, None]),
             ("a list that is missing", ["[1]", None], "object", [[1], None]),
             ("only none", ["null", "null"], "object", [None, None]),
+            ("one int in all", ["3", "3", "3"], "int64", [3, 3, 3]),
+            ("one float in all", ["1.5", "1.5"], "float64", [1.5, 1.5]),
+            ("nan in all", [".nan", ".nan"], "float64", [nan, nan]),
+            ("one bool in all", ["true", "true"], "bool", [True, True]),
+            ("one string in all", ["a", "a"], "object", ["a", "a"]),
+            ("one list in all", ["[1, 2]", "[1, 2]"], "object", [[1, 2], [1, 2]]),
+            ("one int beyond int64 in all", ["9223372036854775808"] * 2, "object", [2 ** 63, 2 ** 63]),
+            ("one value in two ways", ["1.0", "1"], "float64", [1.0, 1.0]),
             ("bool and int", ["true", "1"], "object", [True, 1]),
             ("number and string", ["1", "a"], "object", [1, "a"]),
             ("largest int64", ["9223372036854775807", "-9223372036854775808"], "int64", [2 ** 63 - 1, -2 ** 63]),
@@ -3985,11 +4032,21 @@ class TestTableWithPandas(TableCase):
         self.run_(2, a="2", b="y", c="[]", d="1.5")
         self.assertEqual(self.index.info().to_dict("records"), self.info_without_pandas())
 
-    def test_mutating_a_cell_changes_no_later_table(self):
-        self.run_(1, a="[1]")
-        self.run_(2, a="[1]")
-        self.index.info().a[0].append(2)
-        self.assertEqual(list(self.index.info().a), [[1], [1]])
+    def test_mutating_a_cell_changes_no_other_and_no_later_table(self):
+        for number in (1, 2):
+            self.run_(number, a="[1]", b="1")
+        info = self.index.info()
+        info.a[0].append(2)
+        info.loc[0, "b"] = 2
+        self.assertEqual((list(info.a), list(info.b)), ([[1, 2], [1]], [2, 1]))
+        self.assertEqual((list(self.index.info().a), list(self.index.info().b)), ([[1], [1]], [1, 1]))
+
+    def test_a_number_that_one_of_many_runs_changes(self):
+        for number in range(1, 301):
+            self.run_(number, a="8" if number == 200 else "7", b="0.5")
+        info = self.index.info()
+        self.assertEqual((str(info.a.dtype), list(info.a)), ("int64", [7] * 199 + [8] + [7] * 100))
+        self.assertEqual((str(info.b.dtype), list(info.b)), ("float64", [0.5] * 300))
 
     def test_id_of_fourteen_digits(self):
         self.run_(1, name="99999999999999-2026-11-23-13-01-00")
