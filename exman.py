@@ -30,8 +30,8 @@ import re
 import stat
 import sys
 import time
+from _thread import get_ident
 from argparse import ArgumentError
-from contextvars import ContextVar
 
 # Imported where used, for they cost more than this whole module: pathlib, datetime, hashlib, json, shutil, subprocess.
 TYPE_CHECKING = False
@@ -358,8 +358,8 @@ class _Parse:
         self.left: list[str] = []                       # what parse_known_args did not know
 
 
-# The parse under way in this thread: a parse inside it (a subparser's, an action's) belongs to it.
-_PARSE: ContextVar[_Parse | None] = ContextVar("exman_parse", default=None)
+# The parse under way, by thread: a parse inside it (a subparser's, an action's) belongs to it.
+_UNDER_WAY: dict[int, _Parse] = {}
 
 
 class _Container:
@@ -449,7 +449,7 @@ class ExParser(_Container, argparse.ArgumentParser):
         return self._parse("parse_known_intermixed_args", args, namespace)
 
     def _parse(self, method: str, args: Any, namespace: Any) -> Any:
-        parse = _PARSE.get()
+        parse = _UNDER_WAY.get(get_ident())
         if parse is not None:                           # a subparser's, or an action's, inside another parse
             view, namespace = self._replaying(parse, namespace)
             return getattr(super(ExParser, view), method)(args, namespace)
@@ -458,8 +458,8 @@ class ExParser(_Container, argparse.ArgumentParser):
             self.exit(_mark_verb(parse.argv, self.prog, self._exman.folder()))
         if isinstance(namespace, Namespace):            # of an earlier parse, whose run is another
             namespace.__class__ = argparse.Namespace    # type: ignore[assignment]
-        token = _PARSE.set(parse)
         completing = "_ARGCOMPLETE" in os.environ       # the shell is completing a line: nothing is read or launched
+        _UNDER_WAY[get_ident()] = parse
         try:
             if completing:                              # argcomplete offers what stands in this list
                 self._actions += _own_group(self)._group_actions
@@ -470,7 +470,7 @@ class ExParser(_Container, argparse.ArgumentParser):
             namespace, parse.left = done if isinstance(done, tuple) else (done, [])
             record = None if completing else self._checked(parse, namespace)
         finally:
-            _PARSE.reset(token)
+            del _UNDER_WAY[get_ident()]
         if record is not None:
             dests = {action.dest for parser in _family(self) for action in parser._actions}
             _beside(_launch(self._exman, record), namespace, _BESIDE - dests)
@@ -562,7 +562,7 @@ class ExParser(_Container, argparse.ArgumentParser):
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
         # The one place that is handed every option's strings: keep them, for the record.
         values = super()._get_values(action, arg_strings)
-        parse = _PARSE.get()
+        parse = _UNDER_WAY.get(get_ident())
         if parse is not None and action.nargs != argparse.SUPPRESS and (action.option_strings or arg_strings):
             parse.typed.setdefault(action, []).append([*arg_strings])
         return values
@@ -592,7 +592,7 @@ class _OwnAction(argparse.Action):
     _orig_class = None                                  # argcomplete asks for it; it knows only what is in a parser's own list
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        parse = _PARSE.get()
+        parse = _UNDER_WAY.get(get_ident())
         assert parse is not None
         parse.own[self.dest] = True if self.nargs == 0 else values
 
@@ -928,7 +928,7 @@ class _Replay:
             self.files[id(subparser)] = [file for file in files if file not in others]
             if action not in self.given:
                 view._actions.remove(action)
-                parse = _PARSE.get()
+                parse = _UNDER_WAY.get(get_ident())
                 assert parse is not None and chosen is not None
                 parse.typed[action] = [[chosen]]
                 action(view, namespace, [chosen], None)
@@ -2472,14 +2472,18 @@ def load_yaml(text: str) -> dict[Any, Any]:
         found = _pattern(_OWN_LINE).findall(text)
         if len(found) == text.count("\n"):
             params = _own_params(found)
-            if params and len(params) == len(found) - found.count(_COMMENT):
+            if params:
                 return params
     return _parse_yaml(text, _resolve)[0]
 
 
 def _own_params(found: list[tuple[str, ...]]) -> dict[Any, Any]:
-    """The values of the lines that _OWN_LINE has taken apart: the fast way through the files that exman writes."""
+    """The values of the lines that _OWN_LINE has taken apart: the fast way through the files that exman writes.
+
+    None of them where a key comes twice, for the full reader says where.
+    """
     params: dict[Any, Any] = {}
+    comments = 0
     for key, word, number, other in found:
         if word:
             params[key] = _CONSTANTS.get(word, word)
@@ -2489,7 +2493,9 @@ def _own_params(found: list[tuple[str, ...]]) -> dict[Any, Any]:
             params[key] = other[1:-1]
         elif other:
             params[key] = [_resolve(item) for item in other[1:-1].split(", ")] if other != "[]" else []
-    return params
+        else:
+            comments += 1
+    return params if len(params) + comments == len(found) else {}
 
 
 def _scalar_line_value(text: str) -> Any:
@@ -2911,7 +2917,6 @@ def _resolve(text: str) -> None | bool | int | float | str:
 
 
 # One line that exman writes: a key (a str, not null or true), then words (those too), a number, or 'quoted' and [a, list].
-_COMMENT = ("", "", "", "")  # what the next pattern finds in a line of it
 _OWN_LINE = (r"(?m)^(?:# [ -~]*|(?![nNtTfF](?:ull|ULL|rue|RUE|alse|ALSE):)([A-Za-z_][A-Za-z0-9_-]{0,999}): (?:"
              r"([A-Za-z_/][ -\"$-9;-~]*(?<! )|-?\.inf|\.nan)"  # without ':' and '#'
              r"|(-?[0-9]{1,18}(?:\.[0-9]{1,18}(?:e[-+][0-9]{1,3})?)?)"
