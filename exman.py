@@ -2,9 +2,9 @@
 """exman records experiment runs: swap argparse.ArgumentParser for exman.ExParser and change nothing else.
 
     import exman
-    parser = exman.ExParser(root=exman.simpleroot(__file__))    # the folder `exman` beside this script
+    parser = exman.ExParser()                           # its root: the folder `exman` beside this script
     parser.add_argument("--lr", type=float, default=0.1)
-    args = parser.parse_args()                                  # recorded: args.root is the run's folder
+    args = parser.parse_args()                          # recorded: args.root is the run's folder
     (args.root / "score.txt").write_text(str(args.lr))
 
 Each launch leaves its parameters, defaults included, in a numbered folder:
@@ -14,10 +14,11 @@ Each launch leaves its parameters, defaults included, in a numbered folder:
     |-- index/000012-2026-11-23-13-27-00[-NAME].yaml         link -> ../runs/<run>/params.yaml
     |-- marked/<mark>/000012-....yaml                        link -> ../../runs/<run>/params.yaml
     |-- tmp/000013-.../params.yaml                           runs made with --tmp: recorded, not indexed
-    `-- fails/000014-.../params.yaml                         runs that raised inside `with args.safe_experiment:`
+    `-- fails/000014-.../params.yaml                         runs that raised inside `with args.exman:`
 
-`python main.py --config root/index/<run>.yaml` runs one again, `exman.Index(root).info()` is the table of all, and
-`python main.py mark best 12` keeps the good ones at hand. One file, the standard library alone, CPython 3.8 and later.
+`python main.py --config root/index/<run>.yaml` runs one again, `exman.Index(root).info()` is the table of
+all, and `python main.py mark best 12` keeps the good ones at hand. One file, the standard library alone,
+CPython 3.8 and later.
 """
 from __future__ import annotations
 
@@ -30,53 +31,58 @@ import re
 import stat
 import sys
 import time
-from _thread import get_ident
-from argparse import ArgumentError
+from _thread import RLock, get_ident
+from argparse import SUPPRESS, Action, ArgumentError, ArgumentParser
 
-# Imported where used, for they cost more than this whole module: pathlib, datetime, hashlib, json, shutil, subprocess.
+# Imported where used, for they cost more than this whole module: pathlib, datetime, json, shutil, subprocess.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import datetime
     import pathlib
     from types import TracebackType
-    from typing import IO, Any, Callable, Iterable, Iterator, NoReturn, Optional, Sequence, Union
+    from typing import Any, Callable, Iterable, Iterator, NoReturn, Sequence, Union
 
-    _Calls = dict[argparse.Action, list[list[str]]]     # of each option the strings of each time it is given
-    _Words = tuple[argparse.Action, str, list[str]]     # an option, the name it is called by, and its strings
+    _Call = tuple[Action, list[str]]                    # an option and the strings that it is given once
 
-__all__ = ["ArgumentError", "ExParser", "Index", "Namespace", "Run", "YAMLError", "dump_yaml", "load_yaml", "main", "optional",
-           "simpleroot"]
-__version__ = "1.0.0"
+__all__ = ["ArgumentError", "ExParser", "Index", "Namespace", "Run", "YAMLError", "dump_yaml", "load_yaml",
+           "main", "optional", "simpleroot"]
+__version__ = "1.1.0"
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 # The run and the namespace: what a script gets back from parse_args.
-# ---------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 
 class Run:
     """One recorded run, and the block that guards its experiment.
 
-    root: its folder, an absolute pathlib.Path (in fails/ once it has failed); name: that folder's name; id: its number;
-    time: datetime.datetime of the launch, in seconds; tmp: whether it was made with --tmp.
+    root: its folder, an absolute pathlib.Path (in fails/ once it has failed); name: that folder's name;
+    id: its number; time: datetime.datetime of the launch, in seconds; tmp: whether it was made with --tmp.
 
         with args.exman:            # or args.safe_experiment, the same object
             train(args)
 
-    Inside the block stdout also goes to log.txt. An exception writes traceback.txt, moves the run to fails/ and goes on
-    upwards; Ctrl-C writes traceback.txt and ends the block; sys.exit(0) is a success. A process that did not make the run
-    (a rank, a worker) moves nothing, and signs its files: log.1.txt, traceback.SpawnProcess-1.txt.
+    Inside the block stdout also goes to log.txt. An exception writes traceback.txt, moves the run to fails/
+    and goes on upwards; Ctrl-C writes traceback.txt and goes on upwards; sys.exit(0) is a success. A process
+    that did not make the run (a rank, a worker) moves nothing, and signs its files: log.1.txt,
+    traceback.SpawnProcess-1.txt.
     """
 
-    def __init__(self, base: str, part: str, name: str, *, rank: str = "", shared: bool = False, maker: int = 0) -> None:
+    def __init__(self, base: str, part: str, name: str, *, rank: str = "", shared: bool = False,
+                 maker: int = 0) -> None:
         self.name = name
         self.id = _number(name)
         self.tmp = part == "tmp"
         self._base, self._part = base, part
-        self._rank = rank                               # how this process signs its files, when another one made the run
+        self._rank = rank                               # how it signs its files, if it joined the run
         self._shared = shared
-        self._maker = maker                             # the process that made the run; only that one moves it
-        self._depth = 0
-        self._entered = 0                               # the process that counts the depth: a fork starts anew
+        self._maker = maker                             # the process that made the run: no other one moves it
+        self._begun = time.monotonic()
+        self._raised = _uncaught()                      # in a notebook an earlier cell's is still there
+        self._process = 0                               # the one that stands in the block: a fork starts anew
+        self._inside: list[object] = []                 # a thread or a task for each block that it stands in
+        self._status = "done"
+        self._ended = False
         self._log: _Log | None = None
 
     @property
@@ -99,172 +105,241 @@ class Run:
         # A copy in another process has not made the run: there it logs beside the maker and moves nothing.
         return Run, (self._base, self._part, self.name), {"_rank": self._rank, "_shared": self._shared}
 
-    def __copy__(self) -> Run:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Run:
-        return self
-
     def __enter__(self) -> Run:
-        if self._entered != os.getpid():
-            self._entered, self._depth = os.getpid(), 0
-        self._depth += 1
-        if self._depth == 1:
+        if self._process != os.getpid():
+            self._process, self._inside = os.getpid(), []
+        if not self._inside:
+            self._status = "failed" if self._part == "fails" else "done"
             self._log = _Log(self._file("log"), self._shared)
+        self._inside.append(_task())
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> bool:
-        self._depth -= 1
-        if self._depth > 0:
-            return False                                # the outermost block of nested ones decides
+                 trace: TracebackType | None) -> None:
+        task = _task()
+        self._inside.remove(task if task in self._inside else self._inside[-1])
+        if task in self._inside:
+            return                                      # the outermost of nested blocks decides
+        status = _status(error)
+        if error is not None and status != "done":
+            self._write_traceback(error)
+        self._status = max(self._status, status, key=_STATUSES.index)
+        if self._inside:
+            return                                      # another thread or task is still at work
         if self._log is not None:
             self._log.end()
-            self._log = None
-        if error is None or isinstance(error, GeneratorExit) or (isinstance(error, SystemExit) and error.code in (None, 0)):
-            return False                                # a generator that its caller closed has not failed
-        cancelled = getattr(sys.modules.get("asyncio"), "CancelledError", ())   # what Ctrl-C is inside a coroutine
-        interrupted = isinstance(error, (KeyboardInterrupt, cancelled))
-        self._write_traceback(kind, error, trace)
-        self._leave(interrupted)
-        return isinstance(error, KeyboardInterrupt)
+        self._end(self._status)
+        if self._status != "done":
+            self._leave(self._status)
 
-    def _write_traceback(self, kind: Any, error: BaseException, trace: Any) -> None:
+    def _write_traceback(self, error: BaseException) -> None:
         import traceback
-        text = "".join(traceback.format_exception(kind, error, trace))
         try:
-            _write_new(self._file("traceback"), text, self._shared)
-        except OSError as problem:                      # a full disk must not keep a failed run among the others
+            text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        except Exception:                               # its own __str__ may raise; a warning may be an error
+            text = f"{type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}"
+        path = self._file("traceback")
+        try:
+            with _naming(path), open(path, "a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(text)
+            _share(path, self._shared)
+        except OSError as problem:                      # a full disk: the run moves all the same
             _say(f"no traceback: {_reason(problem)}")
 
-    def _leave(self, interrupted: bool) -> None:
-        """Move the run to fails/, if it is this process that may, and say what became of it."""
+    def _leave(self, status: str) -> None:
+        """Move a run that failed to fails/, if it is this process that may, and say what became of it."""
         try:
-            if not interrupted and self._maker == os.getpid() and self._part != "fails":
+            if status == "failed" and self._maker == os.getpid() and self._part != "fails":
                 _move_to_fails(self._base, self._part, self.name, self._shared)
                 self._part = "fails"
         except OSError as problem:                      # never in place of the experiment's own exception
             _say(f"run {self.id} failed, and is not in fails/: {_reason(problem)}")
         else:
-            _say(f"run {self.id} {'was interrupted' if interrupted else 'failed'}: {_shown(self._file('traceback'))}")
+            ended = "was interrupted" if status == "interrupted" else "failed"
+            _say(f"run {self.id} {ended}: {_shown(self._file('traceback'))}")
+
+    def _end(self, status: str) -> None:
+        """Leave end.yaml in the run's folder; only the process that made the run does."""
+        self._ended = True
+        end = {"status": status, "time": time.strftime("%Y-%m-%dT%H:%M:%S"),
+               "seconds": round(time.monotonic() - self._begun, 3)}
+        try:
+            if self._maker == os.getpid():
+                _write_whole(os.path.join(self._folder(), "end.yaml"), dump_yaml(end).encode(), self._shared)
+        except FileNotFoundError:
+            pass                                        # the run was deleted
+        except OSError as problem:
+            _say(f"how run {self.id} ended is not recorded: {_reason(problem)}")
 
     def _file(self, stem: str) -> str:
         """The path of log.txt or traceback.txt; a process that joined the run adds its rank or its name."""
         folders = [os.path.join(self._base, part, self.name) for part in (self._part, "fails")]
-        folder = next(filter(os.path.isdir, folders), folders[0])       # its maker may have moved it meanwhile
+        # Its maker may have moved it meanwhile.
+        folder = next(filter(os.path.isdir, folders), folders[0])
         if self._maker == os.getpid():
             return os.path.join(folder, f"{stem}.txt")
         signed = "-".join(dict.fromkeys(filter(None, [self._rank, _worker_name()])))
         return os.path.join(folder, f"{stem}.{signed or os.getpid()}.txt")
 
 
-class _Log:
-    """Stands in for sys.stdout: what is written also goes to a file, everything else is the stream underneath."""
+_STATUSES = ("done", "interrupted", "failed")           # of several tasks in one block the worst counts
 
-    _ended = False
+
+def _status(error: BaseException | None) -> str:
+    """How a block or a script ended that this exception left."""
+    if error is None or isinstance(error, GeneratorExit):
+        return "done"                                   # a generator that its caller closed has not failed
+    if isinstance(error, SystemExit) and error.code in (None, 0):
+        return "done"
+    # What Ctrl-C is inside a coroutine.
+    cancelled = getattr(sys.modules.get("asyncio"), "CancelledError", ())
+    return "interrupted" if isinstance(error, (KeyboardInterrupt, cancelled)) else "failed"
+
+
+def _task() -> object:
+    """What stands in a block: an asyncio task, or else a thread."""
+    try:
+        return sys.modules["asyncio"].current_task() or get_ident()
+    except (KeyError, AttributeError, RuntimeError):    # not imported, half imported, no loop in this thread
+        return get_ident()
+
+
+def _uncaught() -> Any:
+    """The exception that the interpreter has printed last: of this script, where it is about to end."""
+    return getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
+
+
+_LAST: list[Run] = []                                   # the run of the last parse
+
+
+def _begin(run: Run) -> None:
+    """End the run before this one, where no block has; this one ends with the interpreter at the latest."""
+    if not _LAST:
+        import atexit
+        atexit.register(_end_last)
+    elif _LAST[0] is not run:                           # else a further stage of one script
+        _end_last()
+    _LAST[:] = [run]
+
+
+def _end_last() -> None:
+    run = _LAST[0]
+    if not run._ended and not run._inside:
+        error = _uncaught()
+        run._end(_status(error if error is not run._raised else None))
+
+
+class _Log:
+    """A copy of what is written to stdout. The stream stays the object that it is, with another `write`."""
 
     def __init__(self, path: str, shared: bool) -> None:
-        self._stream = before = sys.stdout
-        self._copy: IO[str] | None = None
+        self._stream: Any = sys.stdout
+        self._file: Any = None
         try:
-            self._copy = open(path, "a", buffering=1, encoding="utf-8", errors="backslashreplace")
+            self._file = open(path, "ab", buffering=0)  # so a kill loses nothing
             _share(path, shared)
-        except OSError as problem:
-            _say(f"no log: {_reason(problem)}")
-        sys.stdout = self
-        for handler in _log_handlers(before):
-            handler.stream = self                       # not setStream(), which flushes and so raises on a closed stream
+            if not hasattr(self._stream.write, "copies"):
+                self._stream.write = _teeing(self._stream.write)    # type: ignore[method-assign]
+            self._stream.write.copies.append(self)
+        except (OSError, AttributeError, TypeError) as problem:     # no stdout; one that takes no attributes
+            _say(f"no log: {_reason(problem) if isinstance(problem, OSError) else problem}")
 
-    def write(self, text: str) -> int:
-        written = len(text) if self._stream is None else self._stream.write(text)
-        self._keep(lambda copy: copy.write(text))
-        return written
-
-    def writelines(self, lines: Iterable[str]) -> None:
-        for line in lines:
-            self.write(line)
-
-    def flush(self) -> None:
-        if self._stream is not None:                    # started with stdout closed: print says nothing then
-            self._stream.flush()
-        self._keep(lambda copy: copy.flush())
-
-    def _keep(self, act: Callable[[IO[str]], object]) -> None:
+    def keep(self, text: str) -> None:
         try:
-            if self._copy is not None:
-                act(self._copy)
+            if self._file is not None:
+                self._file.write(text.encode("utf-8", "backslashreplace"))
         except (OSError, ValueError) as problem:        # a full disk ends the log, not the experiment
-            copy, self._copy = self._copy, None
+            self._close()
             _say(f"the log ends here: {_reason(problem) if isinstance(problem, OSError) else problem}")
-            try:
-                copy.close()                            # type: ignore[union-attr]
-            except (OSError, ValueError):
-                pass                                    # closed all the same; what it still held is lost
 
     def end(self) -> None:
-        """Take itself out of the way and close the file; whoever still holds it writes to the stream underneath."""
-        below = self._stream
-        while isinstance(below, _Log) and below._ended:     # blocks need not end in the order of their beginnings
-            below = below._stream
-        if sys.stdout is self:                          # what the script has put there since is its own
-            sys.stdout = below
-        for handler in _log_handlers(self):
-            handler.stream = below
-        self._keep(lambda copy: copy.close())
-        self._copy, self._ended = None, True
+        write = getattr(self._stream, "write", None)
+        copies = getattr(write, "copies", [])
+        if self in copies:
+            copies.remove(self)
+            if not copies:
+                del self._stream.write
+        self._close()
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["_stream"], name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._stream)
-
-    def __enter__(self) -> _Log:
-        return self
-
-    def __exit__(self, *error: object) -> None:         # `with sys.stdout as file:` closes it, as without exman
-        self._stream.close()
+    def _close(self) -> None:
+        file, self._file = self._file, None
+        try:
+            if file is not None:
+                file.close()
+        except OSError as problem:
+            _say(f"the log may lack its end: {_reason(problem)}")
 
 
-def _log_handlers(stream: Any) -> list[Any]:
-    """The handlers of the logging module, if the script uses it, that write to this stream."""
-    # The list of all handlers there are: those behind a queue or a buffer are in no logger's own.
-    handlers = [ref() for ref in getattr(sys.modules.get("logging"), "_handlerList", ())]
-    return [handler for handler in handlers if stream is not None and getattr(handler, "stream", None) is stream]
+def _teeing(below: Callable[[str], int]) -> Any:
+    """A stream's `write` that also gives the text to each log in its list `copies`."""
+    def write(text: str) -> int:
+        written = below(text)
+        for log in [*copies]:
+            log.keep(text)
+        return written
+    copies: list[_Log] = []
+    write.copies = copies                               # type: ignore[attr-defined]
+    return write
 
 
 class Namespace(argparse.Namespace):
-    """What parse_args returns: vars(args) is what argparse would have put there, and the run stands beside it.
+    """What parse_args returns: vars(args) is what argparse would have put there; the run stands beside it.
 
-    args.root: the run's folder (a Path); args.exman and args.safe_experiment: the Run. A parameter of the script with
-    one of these names hides exman's: args.exman.root is always the run.
+    args.root: the run's folder (a Path); args.exman and args.safe_experiment: the Run. A parameter of the
+    script with one of these names hides exman's: args.exman.root is always the run.
     """
 
-    # Kept on a class made for each parse, and not on the object, so that vars(), == and json see parameters alone.
-    _exman_run: Run | None = None
-    _exman_names: frozenset[str] = frozenset()          # without those that are dests of the script, also where not given
+    # On a class made for each parse and not on the object, so that vars(), == and json see parameters alone;
+    # none is a data descriptor, so an attribute of the script's goes before it.
+    exman: Run
+    safe_experiment: Run
+    root: pathlib.Path
+    _beside: tuple[Run, frozenset[str]]
 
-    def __getattr__(self, name: str) -> Any:
-        run = type(self)._exman_run
-        if run is not None and name in type(self)._exman_names:
-            return run.root if name == "root" else run
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    # pickle compares it with the class that it writes.
+    __class__: Any = property(lambda self: argparse.Namespace)
 
-    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        return _beside, (type(self)._exman_run, None, type(self)._exman_names), self.__dict__
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        if _is_for_a_worker():
+            return _with_run, (argparse.Namespace(), *type(self)._beside), self.__dict__
+        # A checkpoint loads where there is no exman.
+        return _namespace(self.__dict__).__reduce_ex__(protocol)
+
+    def __copy__(self) -> Namespace:
+        return _with_run(_namespace(self.__dict__), *type(self)._beside)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Namespace:
+        import copy
+        return _with_run(_namespace(copy.deepcopy(self.__dict__, memo)), *type(self)._beside)
 
 
-_BESIDE = frozenset(["exman", "safe_experiment", "root"])
-
-
-def _beside(run: Run | None, namespace: Any = None, names: frozenset[str] = _BESIDE) -> Any:
-    """The namespace with the run beside its parameters; an object of the caller's own class is left as it is."""
-    if namespace is None:
-        namespace = argparse.Namespace()                # of an unpickled one, whose parameters follow
-    if type(namespace) is argparse.Namespace:
-        beside = {"__module__": __name__, "_exman_run": run, "_exman_names": names}
-        namespace.__class__ = type("Namespace", (Namespace,), beside)
+def _namespace(values: dict[str, Any]) -> argparse.Namespace:
+    namespace = argparse.Namespace()
+    vars(namespace).update(values)
     return namespace
+
+
+class _RootOfRun:
+    def __get__(self, namespace: Any, kind: type[Namespace]) -> pathlib.Path:
+        return kind._beside[0].root
+
+
+def _with_run(namespace: Any, run: Run, dests: frozenset[str]) -> Any:
+    """The namespace with the run beside its parameters, under names that are no dests of the script."""
+    beside = {"exman": run, "safe_experiment": run, "root": _RootOfRun()}
+    members: dict[str, Any] = {name: value for name, value in beside.items() if name not in dests}
+    members.update(_beside=(run, dests), __module__=__name__)
+    namespace.__class__ = type("Namespace", (Namespace,), members)
+    return namespace
+
+
+def _is_for_a_worker() -> bool:
+    """Whether multiprocessing is pickling, for another process: all its pickles come from one module."""
+    reduction = sys.modules.get("multiprocessing.reduction")
+    frame: Any = sys._getframe(2)
+    while frame is not None and frame.f_globals is not vars(reduction or sys):
+        frame = frame.f_back
+    return frame is not None
 
 
 def _say(line: str) -> None:
@@ -272,13 +347,13 @@ def _say(line: str) -> None:
     try:
         if sys.stderr is not None:
             print(f"exman: {line}", file=sys.stderr)
-    except (OSError, ValueError):                       # closed, a broken pipe, a full disk: no reason to stop a script
+    except (OSError, ValueError):                       # closed, or a full disk: no reason to stop a script
         pass
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 # The parser: argv becomes args, and each outermost parse that succeeds becomes one run.
-# ---------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 
 def simpleroot(__file__: str) -> pathlib.Path:
     """Return the folder `exman` beside the given file, as an absolute path: exman.simpleroot(__file__)."""
@@ -296,131 +371,61 @@ def optional(type: Callable[[str], Any]) -> Callable[[str | None], Any]:
     return optional_type
 
 
+_FALSE = ("", "false", "f", "no", "n", "off", "0")
+_TRUE = ("true", "t", "yes", "y", "on", "1")
+
+
 def _bool(text: str) -> bool:
     """type=bool as people mean it; argparse's own bool('False') is True."""
-    word = str(text).lower()
-    if word in ("true", "t", "yes", "y", "on", "1"):
-        return True
-    if word in ("false", "f", "no", "n", "off", "0"):
-        return False
-    raise ValueError(text)
+    return str(text).lower() not in _FALSE
 
 
-class _Settings:
-    """What ExParser takes beyond argparse, as given."""
-
-    def __init__(self, root: Any, zfill: int, shared: bool, automark: Iterable[str], default_config_files: Iterable[Any],
-                 git: Any, git_assert_clean: bool) -> None:
-        self.root = root
-        self.zfill = zfill
-        self.shared = shared
-        self.automark = (automark,) if isinstance(automark, str) else tuple(automark)
-        self.default_config_files = tuple(default_config_files)
-        self.git = git if git is not None and git is not False else (True if git_assert_clean else None)
-        self.git_assert_clean = git_assert_clean
-        self.setters: list[Callable[[Any], object]] = []
-        self.validators: list[tuple[Callable[[Any], object], str]] = []
-
-    def folder(self) -> str:
-        """The root as an absolute path: as given, else `exman` beside the main script or in the working directory."""
-        if self.root is not None:
-            return _absolute(os.fsdecode(self.root))
-        return os.path.join(_script_folder(), "exman")
-
-
-def _script_folder() -> str:
-    script = _script_path()
-    return os.path.dirname(script) if script else _absolute(os.curdir)
-
-
-def _script_path() -> str:
-    """The file of the main script, or '' where there is none; workers of multiprocessing import it as __mp_main__."""
-    script = getattr(sys.modules.get("__mp_main__") or sys.modules.get("__main__"), "__file__", None)
-    return _absolute(script) if script else ""
-
-
-def _absolute(path: str) -> str:
-    try:
-        return os.path.abspath(path)
-    except FileNotFoundError:                           # the working directory is gone: making the run will say so
-        return path
-
-
-class _Parse:
-    """One outermost parse while it lasts: what was typed, what exman's own options said, what a file gives."""
-
-    def __init__(self, argv: list[str], method: str) -> None:
-        self.argv = argv
-        self.method = method                            # of argparse, by which it was asked for
-        self.typed: _Calls = {}
-        self.own: dict[str, Any] = {}                   # exman's options: config, tmp, name, git_dirty
-        self.replay: _Replay | None = None              # the files' values, where there are files
-        self.left: list[str] = []                       # what parse_known_args did not know
-
-
-# The parse under way, by thread: a parse inside it (a subparser's, an action's) belongs to it.
-_UNDER_WAY: dict[int, _Parse] = {}
-
-
-class _Container:
-    """volatile= for parsers and their groups."""
-
-    def add_argument(self, *args: Any, volatile: bool = False, **kwargs: Any) -> Any:
-        """Add an argument as argparse does; a volatile one is recorded but never restored by --config.
-
-            parser.add_argument("--workers", type=int, default=4, volatile=True)
-        """
-        action = super().add_argument(*args, **kwargs)  # type: ignore[misc]
-        if volatile:
-            action.volatile = True
-        return action
-
-    def add_argument_group(self, *args: Any, **kwargs: Any) -> Any:
-        return _taking_volatile(super().add_argument_group(*args, **kwargs))  # type: ignore[misc]
-
-    def add_mutually_exclusive_group(self, **kwargs: Any) -> Any:
-        return _taking_volatile(super().add_mutually_exclusive_group(**kwargs))  # type: ignore[misc]
-
-
-class ExParser(_Container, argparse.ArgumentParser):
+class ExParser(ArgumentParser):
     """An argparse.ArgumentParser that records each parse as a run.
 
     Takes every parameter of argparse.ArgumentParser, and by name:
-    root: the folder of all runs, a path (default: `exman` beside the main script); zfill: the least digits of a number in
-    names; shared: whether the group may write what exman makes, whatever the umask; automark: words, where dests stand for
-    themselves and their value, that name a mark of each run; default_config_files: paths of yaml files that set defaults,
-    read where they exist; git: True (the repository of the main script) or the path of one, to record commit, dirty and
-    changes.diff; git_assert_clean: refuse a dirty one unless --git-dirty.
+    root: the folder of all runs, a path (default: `exman` beside the main script); zfill: the least digits of
+    a number in names; shared: whether the group may write what exman makes, whatever the umask; automark:
+    words, where dests stand for themselves and their value, that name a mark of each run;
+    default_config_files: paths of yaml files that set defaults, read where they exist; git: True (the
+    repository of the main script) or the path of one, to record commit, dirty and changes.diff;
+    git_assert_clean: refuse a dirty one unless --git-dirty.
 
         parser = exman.ExParser(root=exman.simpleroot(__file__))
+        parser.add_argument("--workers", type=int, default=4, volatile=True)
+        parser.add_argument("--token", secret=True)
         args = parser.parse_args()
 
-    Raises OSError, with one line that says what to do, where a run cannot be made; no run is left half-made.
+    add_argument takes volatile=True (recorded, never restored by --config) and secret=True (in no file of the
+    run). A run that cannot be made ends the script as a usage error does, with status 1 and one line that
+    says what to do; with exit_on_error=False it is an OSError.
     """
 
-    def __init__(self, *args: Any, root: str | os.PathLike[str] | None = None, zfill: int = 6, shared: bool = False,
-                 automark: Iterable[str] = (), default_config_files: Iterable[str | os.PathLike[str]] = (),
-                 git: bool | str | os.PathLike[str] | None = None, git_assert_clean: bool = False, **kwargs: Any) -> None:
-        self._exman = _Settings(root, zfill, shared, automark, default_config_files, git, git_assert_clean)
+    def __init__(self, *args: Any, root: str | os.PathLike[str] | None = None, zfill: int = 6,
+                 shared: bool = False, automark: Iterable[str] = (),
+                 default_config_files: Iterable[str | os.PathLike[str]] = (),
+                 git: bool | str | os.PathLike[str] | None = None, git_assert_clean: bool = False,
+                 **kwargs: Any) -> None:
+        self._exman = _Settings(root=root, zfill=zfill, shared=shared, automark=_listed_words(automark),
+                                default_config_files=_listed_words(default_config_files),
+                                git=git or git_assert_clean, git_assert_clean=git_assert_clean)
         super().__init__(*args, **kwargs)
-        self.register("type", bool, _bool)
+        _prepare(self)
 
     def add_subparsers(self, **kwargs: Any) -> Any:
-        """Add subparsers as argparse does; those of a parser_class of the script's own are recorded and restored too."""
-        kind = kwargs.get("parser_class")
-        if isinstance(kind, type) and issubclass(kind, argparse.ArgumentParser) and not issubclass(kind, ExParser):
-            kwargs["parser_class"] = type(kind.__name__, (ExParser, kind), {})
+        """Add subparsers as argparse does; what makes them, parser_class, may be of the script's own."""
+        if "parser_class" in kwargs:
+            kwargs["parser_class"] = functools.partial(_made_recordable, kwargs["parser_class"])
         return super().add_subparsers(**kwargs)
 
-    def register_validator(self, function: Callable[[Any], object], message: str = "validation error") -> None:
-        """Check args before each run: False, or an exception, is a usage error with message.format(**vars(args)).
+    def register_validator(self, function: Callable[[Any], object],
+                           message: str = "validation error") -> None:
+        """Check args before each run; False, or an exception: a usage error, message.format(**vars(args)).
 
             parser.register_validator(lambda args: args.lr > 0, "--lr is {lr}: give more than 0")
 
         The function may raise exman.ArgumentError(None, "...") to use its own words.
         """
-        if not callable(function):
-            raise TypeError(f"validator {function!r} is not callable")
         self._exman.validators.append((function, message))
 
     def register_setter(self, function: Callable[[Any], object]) -> None:
@@ -428,148 +433,128 @@ class ExParser(_Container, argparse.ArgumentParser):
 
             parser.register_setter(lambda args: setattr(args, "steps", args.epochs * 100))
         """
-        if not callable(function):
-            raise TypeError(f"setter {function!r} is not callable")
         self._exman.setters.append(function)
 
-    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+    def parse_args(self, *args: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]
         """Parse as argparse does, record the run, and return the namespace with the run beside it."""
-        return self._parse("parse_args", args, namespace)
+        return self._parse(super().parse_args, True, *args, **kwargs)
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+    def parse_known_args(self, *args: Any,  # type: ignore[override]
+                         **kwargs: Any) -> tuple[Namespace, list[str]]:
         """Parse as argparse does, record the run, and return the namespace and the words that are left."""
-        return self._parse("parse_known_args", args, namespace)
+        return self._parse(super().parse_known_args, False, *args, **kwargs)
 
-    def parse_intermixed_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse as argparse does, options and positionals in any order, record the run, and return the namespace."""
-        return self._parse("parse_intermixed_args", args, namespace)
+    def parse_intermixed_args(self, *args: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]
+        """parse_args, with options and positionals in any order."""
+        return self._parse(super().parse_intermixed_args, True, *args, **kwargs)
 
-    def parse_known_intermixed_args(self, args: Any = None, namespace: Any = None) -> Any:
+    def parse_known_intermixed_args(self, *args: Any,  # type: ignore[override]
+                                    **kwargs: Any) -> tuple[Namespace, list[str]]:
         """parse_known_args, with options and positionals in any order."""
-        return self._parse("parse_known_intermixed_args", args, namespace)
+        return self._parse(super().parse_known_intermixed_args, False, *args, **kwargs)
 
-    def _parse(self, method: str, args: Any, namespace: Any) -> Any:
-        parse = _UNDER_WAY.get(get_ident())
-        if parse is not None:                           # a subparser's, or an action's, inside another parse
-            view, namespace = self._replaying(parse, namespace)
-            return getattr(super(ExParser, view), method)(args, namespace)
-        parse = _Parse([*(sys.argv[1:] if args is None else args)], method)
-        if method in ("parse_args", "parse_intermixed_args") and self._takes_mark(parse.argv):
-            self.exit(_mark_verb(parse.argv, self.prog, self._exman.folder()))
+    def _parse(self, method: Callable[..., Any], whole: bool, args: Any = None, namespace: Any = None,
+               **kwargs: Any) -> Any:
+        """Call argparse's method; the outermost call makes a run. whole: no words may be left."""
+        thread = get_ident()
+        outer = _UNDER_WAY.get(thread)
+        if outer is not None and self in _family(outer.parser):
+            return method(args, namespace, **kwargs)    # a subparser's, or an action's that parses more words
+        parse = _Parse(self, args, whole)
+        if whole and self._takes_mark(parse.words):
+            self.exit(_mark_verb(parse.words, self.prog, self._exman.folder()))
         if isinstance(namespace, Namespace):            # of an earlier parse, whose run is another
-            namespace.__class__ = argparse.Namespace    # type: ignore[assignment]
-        completing = "_ARGCOMPLETE" in os.environ       # the shell is completing a line: nothing is read or launched
-        _UNDER_WAY[get_ident()] = parse
+            vars(object)["__class__"].__set__(namespace, argparse.Namespace)
+        if "_ARGCOMPLETE" in os.environ:                # the shell is completing a line: nothing is launched
+            self._actions += _own_group(self)._group_actions
+            return method(parse.words, namespace, **kwargs)
+        _UNDER_WAY[thread] = parse
         try:
-            if completing:                              # argcomplete offers what stands in this list
-                self._actions += _own_group(self)._group_actions
-            else:
-                self._read_files(parse)
-            view, namespace = self._replaying(parse, namespace)
-            done = getattr(super(ExParser, view), method)([*parse.argv], namespace)
-            namespace, parse.left = done if isinstance(done, tuple) else (done, [])
-            record = None if completing else self._checked(parse, namespace)
+            self._refusing(parse.load_defaults)
+            done = method([*parse.words], namespace, **kwargs)
+            namespace = done[0] if isinstance(done, tuple) else done
+            replay = self._refusing(_Replay, parse, namespace)
+            for setter in self._exman.setters:
+                setter(namespace)
+            replay.finish()
+            record = self._refusing(_checked, parse, namespace)
         finally:
-            del _UNDER_WAY[get_ident()]
-        if record is not None:
-            dests = {action.dest for parser in _family(self) for action in parser._actions}
-            _beside(_launch(self._exman, record), namespace, _BESIDE - dests)
+            parse.put_back()
+            _UNDER_WAY.pop(thread)
+            if outer is not None:
+                _UNDER_WAY[thread] = outer
+        if outer is None:                               # one inside an action of another parser makes no run
+            self._make_run(parse, record, namespace)
         return done
 
-    def _checked(self, parse: _Parse, namespace: Any) -> _Record:
-        """Setters, validators and the git check, then what is to be recorded."""
-        for setter in self._exman.setters:
-            setter(namespace)
-        if parse.replay is not None:
-            parse.replay.finish(namespace, bool(self._exman.setters))
-        for function, message in self._exman.validators:
-            try:
-                accepted = function(namespace)
-            except ArgumentError as error:
-                self._refuse(str(error))
-            except Exception:
-                accepted = False
-            if type(accepted).__name__ in ("bool", "bool_") and not accepted:       # numpy has a False of its own
-                self._refuse(_formatted(message, namespace))
+    def _refusing(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a function of exman's; what it refuses is a usage error in argparse's own form."""
         try:
-            state = _git_state(self._exman.git) if self._exman.git else None
-            if state and self._exman.git_assert_clean and not parse.own.get("git_dirty"):
-                self._check_clean(state)
-            name = parse.own.get("name")
-            if name is not None:
-                _check_name(name)
-            return _record(self, parse, namespace, state)
-        except ValueError as error:
-            self._refuse(str(error))
+            return function(*args)
+        except (ArgumentError, ValueError) as error:
+            if not getattr(self, "exit_on_error", True):
+                raise ArgumentError(None, str(error)) from None
+            self.error(str(error))
 
-    def _check_clean(self, state: _GitState) -> None:
-        """Refuse what a commit alone does not tell."""
-        if state.dirty:
-            self._refuse(f"the git repository {_shown(state.folder)} has uncommitted changes: commit them, or add --git-dirty")
-        if state.commit is None:
-            problem = state.problem or f"the git repository {_shown(state.folder)} has no commit"
-            self._refuse(f"{problem}: mend that, or add --git-dirty")
-
-    def _read_files(self, parse: _Parse) -> None:
-        """Load --config and the default config files, and learn which options the command line gives itself."""
-        configs = [os.path.expanduser(os.fspath(path)) for path in self._exman.default_config_files]
-        configs = [path for path in configs if os.path.exists(path)]
-        prefixes = self.fromfile_prefix_chars or ""
-        long = _long_prefix(self.prefix_chars)
-        if not configs and not any(word.startswith((f"{long}config", f"{long}exman-config", *prefixes)) for word in parse.argv):
-            return                                      # the usual launch: no second look at argv
-        scan = _scan(self, parse.method, parse.argv)
+    def _make_run(self, parse: _Parse, record: _Record, namespace: Any) -> None:
+        words, earlier = self._exman.staged
+        stage = get_ident(), *parse.words
         try:
-            files = [_load_config(path) for path in reversed(configs)]
-            if "config" in scan.own:
-                files.insert(0, _load_config(_config_path(scan.own["config"], self._exman.folder()), explicit=True))
-            if files:
-                parse.replay = _Replay(self, files, scan)
-        except (OSError, ValueError) as error:
-            self._refuse(str(error))
+            run = _launch(self._exman, record, earlier if words == stage else None)
+        except OSError as error:
+            if not getattr(self, "exit_on_error", True):
+                raise
+            self.exit(1, f"exman: no run was made: {_reason(error)}\n")
+        self._exman.staged = stage, run
+        _begin(run)
+        if type(namespace) is argparse.Namespace:       # an object of the caller's own class is left as it is
+            dests = {action.dest for parser, _ in parse.levels() for action in parser._actions}
+            _with_run(namespace, run, frozenset(dests))
 
-    def _replaying(self, parse: _Parse, namespace: Any) -> tuple[ExParser, Any]:
-        """This parser, or a view of it that leaves out what a file gives, and the namespace with that filled in."""
-        if parse.replay is None:
-            return self, namespace
-        try:
-            return parse.replay.start(self, namespace if namespace is not None else argparse.Namespace())
-        except ValueError as error:
-            self._refuse(str(error))
-
-    def _refuse(self, message: str) -> NoReturn:
-        """A usage error in argparse's own form."""
-        if not getattr(self, "exit_on_error", True):
-            raise ArgumentError(None, message)
-        self.error(message)
-        raise AssertionError("error() returned")        # argparse: it must exit or raise
-
-    def _takes_mark(self, argv: Sequence[str]) -> bool:
-        """Whether `mark` is exman's verb here: the script's own positional or subcommand of that name keeps it."""
-        if argv[:1] != ["mark"]:
+    def _takes_mark(self, words: list[str]) -> bool:
+        """Whether `mark` is exman's verb here: a positional or subcommand of the script keeps the word."""
+        if words[:1] != ["mark"]:
             return False
         positionals = [action for action in self._actions if not action.option_strings]
-        return not positionals or (positionals[0].choices is not None and "mark" not in positionals[0].choices)
+        return all(action.choices is not None and "mark" not in action.choices for action in positionals[:1])
 
-    def format_help(self) -> str:
-        view = _twin(self)
-        view._action_groups = [*self._action_groups, _own_group(self)]
-        text: str = super(ExParser, view).format_help()
-        return text
+    def error(self, message: str) -> NoReturn:
+        """End as argparse does, with a hint where exman knows one."""
+        parse = _UNDER_WAY.get(get_ident())
+        super().error("\n".join([message, *(parse.hints() if parse is not None else ())]))
 
-    # -- The hooks of argparse that are not public, each the same in CPython 3.8 to 3.14 -----------------------------
+    def format_help(self, *args: Any, **kwargs: Any) -> str:
+        group = _own_group(self)
+        self._action_groups.append(group)
+        try:
+            return super().format_help(*args, **kwargs)
+        finally:
+            self._action_groups.remove(group)
 
-    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
-        # The one place that is handed every option's strings: keep them, for the record.
+    # -- The hooks of argparse that are not public, each the same in CPython 3.8 to 3.15 ---------------------
+
+    def _get_values(self, action: Action, arg_strings: list[str]) -> Any:
+        # The one place that is handed every option's strings: they are kept, for the record.
         values = super()._get_values(action, arg_strings)
         parse = _UNDER_WAY.get(get_ident())
-        if parse is not None and action.nargs != argparse.SUPPRESS and (action.option_strings or arg_strings):
-            parse.typed.setdefault(action, []).append([*arg_strings])
+        if parse is not None and action.nargs != SUPPRESS:
+            if action.option_strings or arg_strings:
+                parse.typed.append((action, [*arg_strings]))
+            else:
+                parse.untyped.append(values)
         return values
 
+    def _get_value(self, action: Action, arg_string: str) -> Any:
+        # The one place where a type reads a text: so it is known of which text a value was made.
+        value = super()._get_value(action, arg_string)
+        parse = _UNDER_WAY.get(get_ident())
+        if parse is not None:
+            parse.read.append((action, arg_string, value))
+        return value
+
     def _parse_optional(self, arg_string: str) -> Any:
-        # The one place that says which option a word is. exman's own options live in a parser of their own, so that they
-        # are in no list, usage, abbreviation or conflict of this one; the answer's shape differs between versions.
+        # The one place that says which option a word is. exman's own options live in a parser of their own,
+        # so they are in no list, usage, abbreviation or conflict of this one. The answer differs by version.
         name = arg_string.partition("=")[0]
         if name.endswith(_OWN_OPTIONS):
             own = _own_parser(self.prefix_chars, bool(self._exman.git))
@@ -578,37 +563,223 @@ class ExParser(_Container, argparse.ArgumentParser):
         return super()._parse_optional(arg_string)
 
 
-def _formatted(message: str, namespace: Any) -> str:
-    """A validator's message with the parameters in it; as it stands where it has other braces."""
+class _Settings(argparse.Namespace):
+    """What ExParser takes beyond argparse, as given."""
+
+    root: Any
+    zfill: int
+    shared: bool
+    automark: list[str]
+    default_config_files: list[Any]
+    git: Any
+    git_assert_clean: bool
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.setters: list[Callable[[Any], object]] = []
+        self.validators: list[tuple[Callable[[Any], object], str]] = []
+        # Thread and words of the parser's last parse, and its run: a script that parses in stages is one run.
+        self.staged: tuple[tuple[Any, ...], Run | None] = (), None
+
+    def folder(self) -> str:
+        """The root as an absolute path: as given, else `exman` beside the script or in the folder."""
+        if self.root is None:
+            return os.path.join(_script_folder(), "exman")
+        return _absolute(os.path.expanduser(os.fsdecode(self.root)))
+
+
+def _listed_words(words: Any) -> list[Any]:
+    return [words] if isinstance(words, (str, os.PathLike)) else [*words]
+
+
+def _absolute(path: str) -> str:
     try:
-        return message.format(**vars(namespace))
-    except (LookupError, ValueError, AttributeError):
-        return message
+        return os.path.abspath(path)
+    except FileNotFoundError:                           # no working directory: making the run will say so
+        return path
 
 
-class _OwnAction(argparse.Action):
+_STARTED_IN = _absolute(os.curdir)
+
+
+def _script_folder() -> str:
+    return os.path.dirname(_script_path()) or _STARTED_IN
+
+
+def _script_path() -> str:
+    """The user's main script, or '' where there is none, or where the main module is somebody's tool.
+
+    A tool lies in the standard library (cProfile), in site-packages (pytest), among installed programs (an
+    entry point, which has no .py), in a zip or in a frozen bundle. Workers of multiprocessing know the script
+    as __mp_main__.
+    """
+    script = getattr(sys.modules.get("__mp_main__") or sys.modules.get("__main__"), "__file__", None)
+    path = os.path.join(_STARTED_IN, script or "")
+    *_, folder, name = re.split(r"[\\/]", path)
+    is_tool = (hasattr(sys, "frozen") or path.startswith(os.path.dirname(os.__file__))
+               or re.search(r"[\\/](site|dist)-packages[\\/]", path)
+               or (folder in ("bin", "Scripts") and not name.endswith(".py")))
+    return path if os.path.isfile(path) and not is_tool else ""
+
+
+class _Actions(dict):  # type: ignore[type-arg]
+    """argparse's registry of actions, which all groups share: so add_argument takes volatile= and secret=."""
+
+    def get(self, name: Any, default: Any = None) -> Any:
+        action = super().get(name, default)
+        return functools.partial(_made, action) if callable(action) else action
+
+
+def _made(make: Callable[..., Any], *args: Any, volatile: bool = False, secret: bool = False,
+          **kwargs: Any) -> Any:
+    action = make(*args, **kwargs)
+    action.volatile, action.secret = volatile, secret
+    return action
+
+
+def _prepare(parser: ArgumentParser) -> None:
+    parser.register("type", bool, _bool)
+    parser._registries["action"] = _Actions(parser._registries["action"])
+
+
+def _made_recordable(make: Callable[..., Any], **kwargs: Any) -> Any:
+    """A subparser of the script's own kind, whose words are recorded and restored too."""
+    parser = make(**kwargs)
+    if not isinstance(parser, ExParser):
+        parser._exman = _Settings(git=False)
+        parser.__class__ = type(type(parser).__name__, (ExParser, type(parser)), {})
+        _prepare(parser)
+    return parser
+
+
+def _family(parser: ArgumentParser) -> list[ArgumentParser]:
+    """The parser and all parsers below it."""
+    below = [_family(subparser) for action in _choosers(parser) for subparser in action.choices.values()]
+    return [parser, *itertools.chain.from_iterable(below)]
+
+
+def _choosers(parser: ArgumentParser) -> list[Any]:
+    """The actions that hand the rest of the line on to a subparser, which `choices` has by name."""
+    return [action for action in parser._actions
+            if action.nargs == argparse.PARSER and isinstance(action.choices, dict)]
+
+
+class _Parse:
+    """One outermost parse while it lasts: what was typed, what exman's own options and the files say."""
+
+    def __init__(self, parser: ExParser, args: Any, whole: bool) -> None:
+        self.parser = parser
+        self.words = [*(sys.argv[1:] if args is None else args)]
+        self.whole = whole                              # whether words, and keys of files, must all be known
+        self.in_notebook = args is None and "ipykernel" in sys.modules
+        self.typed: list[_Call] = []                    # in the order of the line; then the words of files
+        self.untyped: list[Any] = []                    # the values of positionals that got no word
+        self.read: list[tuple[Action, str, Any]] = []   # an option, a text, what its type made of that
+        self.fresh: set[str] = set()                    # the dests where a file's list replaced the default
+        self.own: dict[str, Any] = {}                   # exman's options: config, tmp, name, git_dirty
+        self.named: list[tuple[str, str]] = []          # --config and its word, each time it was given
+        self.files: list[_File] = []                    # the one that wins first
+        self.spared: list[tuple[Any, Any]] = []         # parsers and their options whose default is not read
+        self.eased: list[tuple[Any, str, Any]] = []     # an object, its attribute, what that was before
+
+    def load_defaults(self) -> None:
+        for path in self.parser._exman.default_config_files:
+            path = os.path.expanduser(os.fspath(path))
+            if os.path.exists(path):
+                self.load(path, explicit=False)
+
+    def load(self, path: str, explicit: bool = True) -> None:
+        """Read a file; until the parse ends nothing that it gives is required, and no default of it is read.
+
+        In place, as argparse's intermixed parse does it: usage and help are the script's, and a type that
+        would open or refuse a default is not asked.
+        """
+        file = _load_config(path, explicit)
+        if self.whole:
+            _unknown_keys(self.parser, file)
+        self.files.insert(0, file)
+        for parser in _family(self.parser):
+            given = [action for dest in _given(parser, file) for action in dest.actions]
+            for action in given:
+                self.ease(action, "required", False)
+                if type(action.default) is str and action.default is not SUPPRESS:
+                    self.ease(action, "default", None)
+                    self.spared.append((parser, action))
+            for group in parser._mutually_exclusive_groups:
+                if not set(given).isdisjoint(group._group_actions):
+                    self.ease(group, "required", False)
+
+    def ease(self, what: Any, name: str, value: Any) -> None:
+        if not self.eased:
+            _EASING.acquire()
+        self.eased.append((what, name, getattr(what, name)))
+        setattr(what, name, value)
+
+    def put_back(self) -> None:
+        if self.eased:
+            while self.eased:
+                setattr(*self.eased.pop())
+            _EASING.release()
+
+    def levels(self) -> Iterator[tuple[ExParser, list[_File]]]:
+        """The parser and the subparsers that were chosen below it, each with the files that hold for it."""
+        levels = [(self.parser, self.files)]
+        for parser, files in levels:                    # it grows while it is walked
+            yield parser, files
+            for action in _choosers(parser):
+                choices: Any = action.choices
+                chosen = [strings[0] for each, strings in self.typed if each is action][-1:]
+                for subparser in filter(None, map(choices.get, chosen)):
+                    names = [_named_in(file, parser, action) for file in files]
+                    levels.append((subparser, [file for file, name in zip(files, names)
+                                               if name is None or choices.get(name) is subparser]))
+
+    def hints(self) -> Iterator[str]:
+        """What a usage error of this parse is likely to mean."""
+        if self.in_notebook:
+            yield "in a notebook, call parse_args([])"
+        for action in _choosers(self.parser) if self.files else ():
+            name = _named_in(self.files[0], self.parser, action)
+            if name is not None and all(action is not each for each, _ in self.typed):
+                yield f"name the subcommand of {self.files[0].path} first: {name}, then its options"
+
+
+# The parse under way, by thread: a parse inside it (a subparser's, an action's) belongs to it.
+_UNDER_WAY: dict[int, _Parse] = {}
+_EASING = RLock()
+
+
+class _OwnAction(Action):
     """An option of exman's: its value belongs to the parse, not to the script's namespace."""
 
-    _orig_class = None                                  # argcomplete asks for it; it knows only what is in a parser's own list
+    _orig_class = None                                  # argcomplete asks for it
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         parse = _UNDER_WAY.get(get_ident())
-        assert parse is not None
+        if parse is None:                               # the shell is completing a line
+            return
         parse.own[self.dest] = True if self.nargs == 0 else values
+        if self.dest == "config":
+            parse.named.append((option_string or "", values))
+            try:
+                parse.load(_config_path(os.path.expanduser(values), parse.parser._exman.folder()))
+            except (OSError, ValueError) as error:
+                raise ArgumentError(None, str(error)) from None
 
 
 _OWN_OPTIONS = ("config", "tmp", "name", "git-dirty")
 
 
 @functools.lru_cache(maxsize=None)
-def _own_parser(prefix_chars: str, git: bool) -> argparse.ArgumentParser:
-    """exman's options, each also under a name that starts with exman-, for scripts that have one of the same name."""
-    long = _long_prefix(prefix_chars)
-    parser = argparse.ArgumentParser(add_help=False, prefix_chars=prefix_chars)
+def _own_parser(prefix_chars: str, git: bool) -> ArgumentParser:
+    """exman's options, each also with exman- before its name, for scripts that have one of that name."""
+    long = "--" if "-" in prefix_chars else prefix_chars[0] * 2
+    parser = ArgumentParser(add_help=False, prefix_chars=prefix_chars)
 
     def add(name: str, **kwargs: Any) -> None:
-        parser.add_argument(long + name, f"{long}exman-{name}", action=_OwnAction, dest=name.replace("-", "_"), **kwargs)
-    add("config", metavar="RUN", help="run again: a run's yaml, folder or number, or a yaml file written by hand")
+        parser.add_argument(long + name, f"{long}exman-{name}", action=_OwnAction, type=str, **kwargs)
+    add("config", metavar="RUN",
+        help="run again: a run's yaml, folder or number, or a yaml file written by hand")
     add("tmp", nargs=0, help="keep this run apart, in tmp/")
     add("name", help="end the name of the run's folder with this")
     if git:
@@ -616,11 +787,7 @@ def _own_parser(prefix_chars: str, git: bool) -> argparse.ArgumentParser:
     return parser
 
 
-def _long_prefix(prefix_chars: str) -> str:
-    return "--" if "-" in prefix_chars else prefix_chars[0] * 2
-
-
-def _is_free(parser: argparse.ArgumentParser, name: str) -> bool:
+def _is_free(parser: ArgumentParser, name: str) -> bool:
     """Whether the script has no option of this name, nor one that this name abbreviates."""
     if parser.allow_abbrev:
         return not any(option.startswith(name) for option in parser._option_string_actions)
@@ -629,344 +796,379 @@ def _is_free(parser: argparse.ArgumentParser, name: str) -> bool:
 
 def _own_group(parser: ExParser) -> Any:
     """The help group `exman`: each option under the shortest name that is free here."""
-    group = argparse._ArgumentGroup(argparse.ArgumentParser(add_help=False), title="exman")
-    for action in _own_parser(parser.prefix_chars, bool(parser._exman.git))._actions:
-        free = [name for name in action.option_strings if _is_free(parser, name)]
-        if free:
-            action = _twin(action)
-            action.option_strings = free[:1]
+    import copy
+    group = argparse._ArgumentGroup(parser, title="exman")
+    for action in map(copy.copy, _own_parser(parser.prefix_chars, bool(parser._exman.git))._actions):
+        action.option_strings = [name for name in action.option_strings if _is_free(parser, name)][:1]
+        if action.option_strings:
             group._group_actions.append(action)
     return group
 
 
-def _twin(thing: Any) -> Any:
-    """A shallow copy: of a parser, to leave something out of it for one parse."""
-    import copy
-    return copy.copy(thing)
+def _checked(parse: _Parse, namespace: Any) -> _Record:
+    """What is to be recorded, once validators, git and --name have been looked at."""
+    settings = parse.parser._exman
+    for function, message in settings.validators:
+        _validate(function, message, namespace)
+    state = _git_state(settings.git) if settings.git else None
+    if state and settings.git_assert_clean and "git_dirty" not in parse.own:
+        _check_clean(state)
+    if "name" in parse.own:
+        _check_name(parse.own["name"])
+    return _record(parse, namespace, state)
 
 
-class _Group(_Container, argparse._ArgumentGroup):
-    pass
-
-
-class _ExclusiveGroup(_Container, argparse._MutuallyExclusiveGroup):
-    pass
-
-
-def _taking_volatile(group: Any) -> Any:
-    kinds = {argparse._ArgumentGroup: _Group, argparse._MutuallyExclusiveGroup: _ExclusiveGroup}
-    group.__class__ = kinds.get(type(group), type(group))
-    return group
-
-
-class _Scan:
-    """Which options a command line gives, found by a parse that converts nothing and acts on nothing."""
-
-    def __init__(self) -> None:
-        self.calls: _Calls = {}                         # of a subcommand its name alone
-        self.wrong = False                              # whether argparse refuses the line, or leaves words over
-        self.own: dict[str, str] = {}                   # exman's options that take a value
-
-
-class _ScanOver(Exception):
-    """The command line is wrong from here on; the real parse will say so."""
-
-
-class _Scanner:
-    """Mixed in before the class of a parser, so that the script's own overrides of how words are read still count."""
-
-    _scan: _Scan
-
-    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
-        argparse.ArgumentParser._get_values(self, action, arg_strings)  # type: ignore[arg-type]    # takes the `--` out
-        if isinstance(action, _OwnAction):
-            self._scan.own[action.dest] = arg_strings[0] if arg_strings else ""
-        elif action.nargs != argparse.SUPPRESS and (action.option_strings or arg_strings):
-            self._scan.calls.setdefault(action, []).append(arg_strings[:1] if action.nargs == argparse.PARSER else [*arg_strings])
-        if action.nargs == argparse.PARSER and isinstance(action.choices, dict) and arg_strings[0] in action.choices:
-            _scan_into(self._scan, action.choices[arg_strings[0]], "parse_known_args", arg_strings[1:])
-        return argparse.SUPPRESS                        # so argparse takes no action
-
-    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
-        return arg_string
-
-    def _check_value(self, action: argparse.Action, value: Any) -> None:
-        pass
-
-    def _print_message(self, message: str, file: Any = None) -> None:
-        pass
-
-    def error(self, message: str) -> NoReturn:
-        raise _ScanOver
-
-    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
-        raise _ScanOver
-
-
-def _scan(parser: argparse.ArgumentParser, method: str, argv: Sequence[str]) -> _Scan:
-    scan = _Scan()
-    known = {"parse_args": "parse_known_args", "parse_intermixed_args": "parse_known_intermixed_args"}.get(method, method)
-    _scan_into(scan, parser, known, argv)
-    return scan
-
-
-def _scan_into(scan: _Scan, parser: argparse.ArgumentParser, method: str, argv: Sequence[str]) -> None:
-    view = _twin(parser)
-    view.__class__ = type("Scanner", (_Scanner, type(parser)), {"_scan": scan})
+def _validate(function: Callable[[Any], object], message: str, namespace: Any) -> None:
+    accepted: object = False
+    problem: Exception | None = None
     try:
-        _, left = getattr(argparse.ArgumentParser, method)(view, [*argv], argparse.Namespace())
-        scan.wrong |= bool(left)
-    except (_ScanOver, ArgumentError):
-        scan.wrong = True
+        accepted = function(namespace)
+    except ArgumentError:
+        raise
+    except Exception as error:
+        problem = error
+    if type(accepted).__name__ not in ("bool", "bool_") or accepted:        # numpy has a False of its own
+        return
+    try:
+        message = message.format(**vars(namespace))
+    except Exception as error:                          # {lr:.3f} of None, or braces that are no parameter's
+        problem = error
+    missing = isinstance(problem, (AttributeError, LookupError, TypeError))
+    raise ArgumentError(None, f"{message} ({type(problem).__name__}: {problem})" if missing else message)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The config: a file's values become the strings of options, and the script's own actions take them.
-# ---------------------------------------------------------------------------------------------------------------------
-
-class _File:
-    """A yaml file of parameters."""
-
-    def __init__(self, path: str, values: dict[Any, Any], lines: dict[Any, int], recorded: bool, explicit: bool) -> None:
-        self.path = path
-        self.values = values                            # key -> value, plain scalars as _Plain
-        self.lines = lines                              # key -> its line
-        self.recorded = recorded                        # by exman, or else written by hand
-        self.explicit = explicit                        # named by --config, or else one of default_config_files
-
+# ------------------------------------------------------------------------------------------------------------
+# The config: what a file says of the parameters that the command line has left alone.
+# ------------------------------------------------------------------------------------------------------------
+#
+# The line of a recorded run is the value, and it is put back as it is; text goes through the option's type,
+# for it may be all that could be written. What a line alone cannot say stands in the comment
+# `# exman: {...}`, a Python literal:
+#   exact    by key, which lists are tuples, and the like; True: the text is the value itself, not the type's
+#   words    by key, the words that made the value: the option's own action takes them again
+#   told     the keys whose line is but a description
+#   order    by key, the attribute: where some are no options (a setter's) or they stand in another order
+#   argv     the words of the launch, for `exman cmd`
+# A key's part is believed only while its line still says the same, so a copy that was edited by hand counts.
 
 # What exman wrote beside the parameters: the first three in every file, the others with git, or up to 0.1.9.
 _OWN_KEYS = ("root", "time", "id")
 _GIT_KEYS = ("commit", "dirty")
 _OLD_KEYS = ("config", "config_file", "tmp", "name", "git_dirty")
 
-_UNDECODABLE = "undecodable bytes"                      # {undecodable bytes: "caf\xE9"}: text that no yaml can hold
+_META = "# exman: "
+_OLD_ARGV = "# argv: "                                  # of exman 1.0.0: a flow list
+
+
+class _File(argparse.Namespace):
+    """A yaml file of parameters."""
+
+    path: str
+    values: dict[Any, Any]                              # by key; plain scalars as _Plain if written by hand
+    lines: dict[Any, int]                               # by key
+    explicit: bool                                      # of --config, or else of default_config_files
+    recorded: bool                                      # by exman
+    meta: dict[str, Any]
+
+    def error(self, key: Any, reason: object) -> ValueError:
+        return ValueError(f"{self.path}, line {self.lines[key]}: {reason}")
 
 
 class _Plain(str):
-    """A plain scalar as it stands in the file: an option's type gets its text."""
+    """A plain scalar as it stands in a file written by hand: an option's type gets its text."""
 
 
-def _load_config(path: str, explicit: bool = False) -> _File:
+def _load_config(path: str, explicit: bool) -> _File:
     """Read a file of parameters; ValueError and OSError name it."""
     text = _read_text(path)
-    if all(line.lstrip(" \t\r")[:1] in ("", "#") for line in text.split("\n")):
-        return _File(path, {}, {}, False, explicit)     # nothing but comments: sets nothing
+    file = _File(path=path, explicit=explicit, values={}, lines={}, recorded=False, meta={})
     try:
-        values, lines = _parse_yaml(text, _Plain)
+        if any(line.lstrip(" \t\r")[:1] not in ("", "#") for line in text.split("\n")):
+            file.values, file.lines = _parse_yaml(text, _Plain)     # a file of comments sets nothing
+        root, moment, number = [_values_of(file.values.get(key)) for key in _OWN_KEYS]
+        if str(root).partition("/")[0] in _PARTS and type(moment) is str and type(number) is int:
+            file.recorded, file.values, file.meta = True, _load_record(text), _meta(text)
     except YAMLError as error:
         raise ValueError(f"{path}: {error}") from None
-    own = [_values_of(values.get(key)) for key in _OWN_KEYS]
-    recorded = (type(own[0]) is str and own[0].partition("/")[0] in ("runs", "tmp", "fails")
-                and type(own[1]) is str and type(own[2]) is int)
-    if recorded:
-        values = _parse_yaml(text, _in_record(_Plain))[0]
-    return _File(path, values, lines, recorded, explicit)
+    return file
+
+
+def _meta(text: str) -> dict[str, Any]:
+    """What exman keeps in a run's file beside the parameters; `old` where it is another exman's."""
+    for line in text.split("\n"):
+        if line.startswith(_META):
+            import ast
+            try:
+                return dict(ast.literal_eval(line[len(_META):]))
+            except (TypeError, ValueError, SyntaxError, MemoryError, RecursionError):
+                return {}                               # edited: the lines count
+        if line.startswith(_OLD_ARGV):
+            return {"old": True, **load_yaml(f"argv: {line[len(_OLD_ARGV):]}\n")}
+    return {"old": True}
 
 
 def _values_of(value: Any) -> Any:
     """The value with plain scalars resolved, as load_yaml gives it."""
-    if type(value) is _Plain:
-        return _resolve(str(value))
     if type(value) is list:
         return [_values_of(item) for item in value]
     if type(value) is dict:
         return {key: _values_of(item) for key, item in value.items()}
-    return value
+    return _resolve(str(value)) if type(value) is _Plain else value
 
 
-def _text(value: Any) -> str:
-    """The string that an option's type gets for one value of a file."""
-    if isinstance(value, str):
-        return str(value)
-    if type(value) is dict and list(value) == [_UNDECODABLE]:
-        return str(value[_UNDECODABLE]).encode("latin-1", "replace").decode("utf-8", "surrogateescape")
-    if type(value) in (list, dict):
-        import json  # what json.loads and ast.literal_eval read, and a person typed
-        return json.dumps(_values_of(value))
-    return _flow(value)
+class _Dest:
+    """One dest of a parse: the parser that makes it, and its options there, in the order they were added."""
+
+    def __init__(self, name: str, parser: ArgumentParser) -> None:
+        self.name, self.parser = name, parser
+        self.actions: list[Any] = [action for action in parser._actions if action.dest == name]
+        # The one that reads its text: the first that takes an argument.
+        takers = [action for action in self.actions if action.nargs != 0]
+        self.reader: Any = (takers or self.actions or [None])[0]
+        groups = [group._group_actions for group in parser._mutually_exclusive_groups]
+        self.rivals = {other for group in groups if any(action in group for action in self.actions)
+                       for other in group if other.dest != name}
+
+    def is_(self, flag: str) -> bool:
+        """Whether it is volatile or secret."""
+        return any(getattr(action, flag, False) for action in self.actions)
+
+    def option(self, name: str) -> Any:
+        """The option of this name, or the positional; None where the script has it no more."""
+        return next((action for action in self.actions if name in (action.option_strings or [""])), None)
+
+    def makes(self, text: str, value: Any) -> bool:
+        """Whether its type makes the value of a text; it may refuse it by any exception."""
+        try:
+            return _same(self.parser._get_value(self.reader, text), value)
+        except (Exception, SystemExit):
+            return False
 
 
-def _same(one: Any, other: Any) -> bool:
-    """Whether two plain values are equal, types included; False where one is not plain."""
-    try:
-        return _flow(one) == _flow(other)
-    except YAMLError:
-        return False
+def _takes_many(action: Action) -> bool:
+    return action.nargs not in (None, argparse.OPTIONAL)
+
+
+def _appends(action: Action) -> bool:
+    """Whether each call adds one item to a list."""
+    return isinstance(action, argparse._AppendAction) and not isinstance(action, argparse._ExtendAction)
+
+
+def _dests(parser: ArgumentParser) -> list[str]:
+    return [*dict.fromkeys(action.dest for action in parser._actions if action.dest != SUPPRESS)]
+
+
+def _keys_of(parser: ArgumentParser, file: _File) -> dict[str, str]:
+    """dest -> the key by which a file names it: the dest, or the name of one of its options, with - or _."""
+    dests = {}
+    for action in parser._actions:
+        for option in action.option_strings:
+            name = option.lstrip(parser.prefix_chars)
+            dests[name] = dests[name.replace("-", "_")] = action.dest
+    git = isinstance(parser, ExParser) and bool(parser._exman.git)
+    for dest in [*_dests(parser), *parser._defaults]:
+        dests[_column(dest, git) if file.recorded else dest] = dest
+    keys: dict[str, str] = {}
+    for key in file.values:
+        dest = dests.get(key, SUPPRESS)
+        if dest in keys and not file.recorded:
+            raise file.error(key, f"{key!r} is {keys[dest]!r}, which stands above")
+        if dest != SUPPRESS:
+            keys.setdefault(dest, key)
+    return keys
+
+
+def _column(dest: str, git: bool) -> str:
+    """The key of a dest in params.yaml and the table: exman's own get a _, and so on."""
+    return dest + "_" if dest.rstrip("_") in (_OWN_KEYS + _GIT_KEYS if git else _OWN_KEYS) else dest
+
+
+def _given(parser: ArgumentParser, file: _File) -> list[_Dest]:
+    """The dests of which a file has something to say."""
+    dests = [_Dest(name, parser) for name in _keys_of(parser, file)]
+    kept_out = ["volatile"] * file.explicit + ["secret"] * file.recorded
+    return [dest for dest in dests if not any(map(dest.is_, kept_out))]
+
+
+def _named_in(file: _File, parser: ArgumentParser, action: Action) -> str | None:
+    """The subcommand that a file names."""
+    value = file.values.get(_keys_of(parser, file).get(action.dest))
+    return None if _values_of(value) is None else str(value)
+
+
+def _unknown_keys(parser: ArgumentParser, file: _File) -> list[Any]:
+    """The keys that no option knows; an error where somebody wrote one."""
+    known = {key for each in _family(parser) for key in _keys_of(each, file).values()}
+    unknown = [key for key in file.values if key not in known]
+    if file.recorded or not unknown:
+        return [key for key in unknown if key not in _OWN_KEYS + _GIT_KEYS + _OLD_KEYS]
+    import difflib
+    dests = [dest for each in _family(parser) for dest in _dests(each)]
+    near = difflib.get_close_matches(str(unknown[0]), dests, 1)
+    hint = f"did you mean {near[0]!r}?" if near else "the script has no option of this name"
+    raise file.error(unknown[0], f"unknown key {unknown[0]!r:.99}: {hint}")
 
 
 class _Replay:
-    """The files of one parse: what each parser of it, subparsers included, takes from them.
+    """Fills in, after argparse, what the files give and the command line has left alone.
 
-    The command line comes first, then --config, then the default config files. What a file gives is put into the
-    namespace before argparse parses, by the script's own actions, and argparse parses with a view of the parser that
-    lacks these options: so none of them is missing, has a default, or takes a positional's word.
+    The command line comes first, then the last --config, then those before it, then default_config_files.
     """
 
-    def __init__(self, parser: ExParser, files: list[_File], scan: _Scan) -> None:
-        self.given = scan.calls                         # what the command line gives
-        self.files = {id(parser): files}                # of each parser that the command line or a file chose
-        self.views: list[argparse.ArgumentParser] = []
-        self.direct: dict[argparse.Action, Any] = {}    # values that no option string makes
-        self.wordless = False                           # whether no words of a command line make all of them
-        self.restored: dict[str, Any] = {}              # plain values of a recorded run, by dest
-        self.unknown: dict[str, Any] = {}               # keys of a recorded run that no option knows
-        for file in files:
-            self._check_keys(parser, file)
+    def __init__(self, parse: _Parse, namespace: Any) -> None:
+        self.parse, self.namespace = parse, namespace
+        self.restored: dict[str, Any] = {}              # by dest, values as setters have left them
+        self.told: dict[str, Any] = {}                  # by dest, the lines that bring nothing back
+        self.done: set[str] = set()                     # the dests that a file has given
+        if parse.files:
+            self.choose_subcommands()
+            parse.put_back()
+            self.typed = {action for action, _ in parse.typed}
+            owners = _owners(parse)
+            for parser, files in parse.levels():
+                for file in files:
+                    self.take(file, [dest for dest in _given(parser, file)
+                                     if owners.get(dest.name, dest).parser is parser and self.is_open(dest)])
+            self.read_spared()
 
-    def start(self, parser: ExParser, namespace: Any) -> tuple[ExParser, Any]:
-        """A view of the parser without what its files give, and the namespace with that filled in."""
-        files = self.files.get(id(parser))
-        if files is None or any(parser is view for view in self.views):
-            return parser, namespace
-        by_dest, rivals = _by_dest(parser), _rivals(parser)
-        _fill_defaults(parser, namespace)
-        below = self._set_below(parser, files)
-        taken = {action for action in parser._actions if action in self.given}
-        settled: dict[str, bool] = {}                   # dest -> whether its value is another than the default
-        replayed: list[argparse.Action] = []
-        for file in files:
-            for key, dest in _keys_of(parser, file).items():
-                actions = by_dest.get(dest, [])
-                if (dest in settled or any(action in taken or not taken.isdisjoint(rivals.get(action, ())) for action in actions)
-                        or (file.explicit and any(getattr(action, "volatile", False) for action in actions))
-                        or (actions and actions[0].nargs == argparse.PARSER)):
-                    continue
-                settled[dest] = False
-                if dest in below:                       # the subcommand's value replaces this parser's
-                    replayed += [action for action in actions if _is_missed(action)]
-                elif not actions:                       # of set_defaults, without an option
-                    setattr(namespace, dest, _values_of(file.values[key]))
-                    self.wordless |= not _same(getattr(namespace, dest), parser._defaults[dest])
-                elif not (file.recorded and self._is_left_alone(parser, actions, file.values[key])):
-                    settled[dest] = self._restore(parser, namespace, file, key, actions)
-                    replayed += actions
-                    others = [action for action in rivals.get(actions[0], ()) if settled.get(action.dest)]
-                    if others and settled[dest] and not file.recorded:
-                        raise ValueError(f"{file.path}, line {file.lines[key]}: {key!r} is not allowed with {others[0].dest!r}")
-            taken.update(action for dest, changed in settled.items() if changed for action in by_dest.get(dest, ()))
-        view = _view(parser, replayed, settled)
-        self.views.append(view)
-        self._choose(parser, view, namespace, files)
-        return view, namespace
+    def choose_subcommands(self) -> None:
+        """Call the subcommands that files name and the line left out, as argparse would."""
+        for parser, files in self.parse.levels():
+            for action in _choosers(parser):
+                names = [*filter(None, [_named_in(file, parser, action) for file in files])][:1]
+                if names and all(action is not each for each, _ in self.parse.typed):
+                    if names[0] not in action.choices:
+                        there = ", ".join(action.choices)
+                        raise ArgumentError(action, f"invalid choice: {names[0]!r} (choose from {there})")
+                    self.parse.typed.append((action, names))
+                    action(parser, self.namespace, names, None)
 
-    def _is_left_alone(self, parser: ExParser, actions: list[argparse.Action], raw: Any) -> bool:
-        """Whether a recorded value is the default that argparse sets by itself."""
-        action, default = actions[0], _default(parser, actions)
-        if default is argparse.SUPPRESS:
+    def is_open(self, dest: _Dest) -> bool:
+        """Whether nobody has said anything of a dest yet, nor of its rivals in a mutually exclusive group."""
+        if dest.name in self.done or not self.typed.isdisjoint([*dest.actions, *dest.rivals]):
             return False
-        same = _same(_values_of(raw), _held_default(parser, action, default))
-        if not same and type(default) is str and action.nargs != 0 and not isinstance(action.type, argparse.FileType):
-            same = _same(_values_of(raw), _held_default(parser, action, _silent(parser, action, default)))
-        if same and _same(_values_of(raw), default) and (type(default) is not str or action.type in (None, str)):
-            self.restored[action.dest] = _values_of(raw)
-        return same and not any(map(_is_missed, actions))
+        # An action of the command line may have set it: `--preset big` sets lr.
+        defaults = [_MISSING, *self.parse.untyped]
+        for parser, _ in self.parse.levels():
+            defaults.append(parser._defaults.get(dest.name))        # None, too, is a default that was spared
+            defaults += [action.default for action in parser._actions if action.dest == dest.name]
+        value = getattr(self.namespace, dest.name, _MISSING)
+        return any(value is default for default in defaults)
 
-    def _restore(self, parser: ExParser, namespace: Any, file: _File, key: str, actions: list[argparse.Action]) -> bool:
-        """Put the file's value of one dest into the namespace; return whether it is another than the default."""
-        raw, dest = file.values[key], actions[0].dest
-        by_name = key != dest and not file.recorded
-        default = _default(parser, actions)
-        try:
-            raw = _flag_by_name(parser, actions, key, raw) if by_name else raw
-            by_name = by_name and raw is file.values[key]
-            value = _values_of(raw)
-            start = _appended_to(parser, actions[0]) if file.recorded and type(raw) is list else []
-            starts = bool(start) and _same(value[:len(start)], start)       # an appended list starts with the default
-            rest = raw[len(start):] if starts else raw
-            calls = None if value is None else _calls(parser, actions, rest, by_name)
-            if calls is None:
-                setattr(namespace, dest, value if value is None or file.recorded else _flag_value(actions, value))
-                self.direct[actions[0]] = getattr(namespace, dest)
-            elif isinstance(actions[0], argparse._AppendAction) and not starts:
-                setattr(namespace, dest, [])
-                self.wordless |= bool(default) and default is not argparse.SUPPRESS
-            elif default is not argparse.SUPPRESS:
-                setattr(namespace, dest, default)
-            for action, strings in calls or ():
-                values = parser._get_values(action, _Strings(strings))
-                values = [*values] if type(values) is _Strings else values
-                action(parser, namespace, values, action.option_strings[0] if action.option_strings else None)
-        except (ArgumentError, argparse.ArgumentTypeError, ValueError) as error:
-            raise ValueError(f"{file.path}, line {file.lines[key]}: {error}") from None
-        plain = file.recorded and _is_known(actions[0]) and not starts and not _textual(value)
-        if plain and not _same(getattr(namespace, dest, None), value):
-            setattr(namespace, dest, value)             # a default that its own type does not read back
-            self.wordless = True
-        if file.recorded and _same(getattr(namespace, dest, None), value):
-            self.restored[dest] = value
-        return not _same(getattr(namespace, dest, None), default)
+    def take(self, file: _File, dests: list[_Dest]) -> None:
+        """Put a file's values into the namespace."""
+        taken: set[Action] = set()
+        for dest in dests:
+            key = _keys_of(dest.parser, file)[dest.name]
+            default = getattr(self.namespace, dest.name, _MISSING)
+            self.done.add(dest.name)
+            try:
+                (self.restore if file.recorded else self.give)(file, key, dest)
+            except Exception as error:                  # a script's type or action may raise anything
+                reason = "is not accepted" if dest.is_("secret") else str(error) or type(error).__name__
+                raise file.error(key, reason) from None
+            if not _same(getattr(self.namespace, dest.name, _MISSING), default):
+                for rival in taken & dest.rivals if not file.recorded else ():
+                    raise file.error(key, f"{key!r} is not allowed with {rival.dest!r}")
+                taken.update(dest.actions)
+        self.typed |= taken                             # to the files behind this one they are typed
 
-    def _named(self, parser: ExParser, action: argparse.Action,
-               files: list[_File]) -> tuple[str | None, list[tuple[_File, str]]]:
-        """The name of a subparser that the command line, or else a file, names; and what each file names."""
-        named = [(file, str(file.values[key])) for file in files for key, dest in _keys_of(parser, file).items()
-                 if dest == action.dest and _values_of(file.values[key]) is not None]
-        return self.given[action][-1][0] if action in self.given else named[0][1] if named else None, named
+    def restore(self, file: _File, key: str, dest: _Dest) -> None:
+        """A recorded value is put back as it is, text by way of the option's type; no choices are asked."""
+        line, exact, words = file.values[key], file.meta.get("exact", {}), file.meta.get("words", {})
+        calls = [(dest.option(option), strings) for option, *strings in words.get(key, ())]
+        if key in file.meta.get("told", ()):
+            self.done.discard(dest.name)                # the script's own default is all there is
+            self.told[dest.name] = line
+            return
+        if calls and all(action for action, _ in calls) and _line_of(calls) == line:
+            self.call(dest, calls, fresh=False)
+            return                                      # setters came behind it, and will again
+        if dest.actions and (key in words or ("old" in file.meta and _has_text(line))):
+            self.call(dest, _calls(dest, line))
+        elif type(line) is str and dest.actions and key not in exact:
+            setattr(self.namespace, dest.name, dest.parser._get_value(dest.reader, line))
+        else:
+            setattr(self.namespace, dest.name, _rebuilt(exact.get(key), line))
+        self.restored[dest.name] = getattr(self.namespace, dest.name)
 
-    def _set_below(self, parser: ExParser, files: list[_File]) -> list[str]:
-        """The dests that the chosen subparsers, however deep, set too."""
-        dests = []
-        for action in _choosers(parser):
-            subparser = action.choices.get(self._named(parser, action, files)[0])
-            if subparser is not None:
-                dests += [dest for dest, actions in _by_dest(subparser).items() if _sets(actions, self.given)]
-                dests += self._set_below(subparser, files)
-        return dests
+    def give(self, file: _File, key: str, dest: _Dest) -> None:
+        """What somebody wrote is words of the option, with all its checks, as if typed."""
+        raw = file.values[key]
+        value, before = _values_of(raw), getattr(self.namespace, dest.name, None)
+        if not dest.actions or value is None:
+            setattr(self.namespace, dest.name, value)
+        elif dest.reader.nargs != 0:
+            self.call(dest, _calls(dest, raw), checked=True)
+        elif key == dest.name:
+            setattr(self.namespace, dest.name, _flag_value(dest, raw))
+        else:
+            # `no-cuda: true` names the option, `cuda: false` the value.
+            for action in dest.actions:
+                for option in action.option_strings:
+                    if option.lstrip(dest.parser.prefix_chars).replace("-", "_") == key.replace("-", "_"):
+                        self.call(dest, [(action, [])], option=option)
+            made = getattr(self.namespace, dest.name)
+            if not _truth(dest, raw):
+                setattr(self.namespace, dest.name, not made if type(made) is bool else before)
 
-    def _choose(self, parser: ExParser, view: ExParser, namespace: Any, files: list[_File]) -> None:
-        """Hand the files on to the subparser that the command line or a file names."""
-        for action in _choosers(parser):
-            chosen, named = self._named(parser, action, files)
-            subparser = action.choices.get(chosen)
-            if subparser is None:
-                if chosen is not None and action not in self.given:
-                    names = ", ".join(action.choices)
-                    raise ValueError(f"{named[0][0].path}: {action.dest}: invalid choice: {chosen!r} (choose from {names})")
-                continue
-            others = [file for file, name in named if action.choices.get(name) is not subparser]
-            self.files[id(subparser)] = [file for file in files if file not in others]
-            if action not in self.given:
-                view._actions.remove(action)
-                parse = _UNDER_WAY.get(get_ident())
-                assert parse is not None and chosen is not None
-                parse.typed[action] = [[chosen]]
-                action(view, namespace, [chosen], None)
+    def call(self, dest: _Dest, calls: list[_Call], checked: bool = False, fresh: bool = True,
+             option: str = "") -> None:
+        """Give an option strings by its own action, on a copy of the namespace: only its dest is taken."""
+        import copy
+        scratch = copy.copy(self.namespace)
+        if fresh and (not calls or isinstance(calls[0][0], argparse._AppendAction)):
+            setattr(scratch, dest.name, [])             # a list of the file takes the place of the default
+            self.parse.fresh.add(dest.name)
+        for action, strings in calls:
+            if checked and dest.parser._match_argument(action, "A" * len(strings)) != len(strings):
+                raise ArgumentError(action, f"expected {action.nargs} arguments, not {len(strings)}")
+            choices = action.choices
+            action.choices = choices if checked else None
+            try:
+                values = dest.parser._get_values(action, _Strings(strings))
+            finally:
+                action.choices = choices
+            values = [*values] if type(values) is _Strings else values
+            action(dest.parser, scratch, values, option or next(iter(action.option_strings), None))
+        setattr(self.namespace, dest.name, getattr(scratch, dest.name))
 
-    def _check_keys(self, parser: ExParser, file: _File) -> None:
-        """A key that no option knows: an error where somebody wrote it, remembered where exman recorded it."""
-        known: set[Any] = set()
-        for each in _family(parser):
-            keys = _keys_of(each, file)
-            twice = next((key for key in keys if list(keys.values()).index(keys[key]) != list(keys).index(key)), None)
-            if twice is not None:
-                raise ValueError(f"{file.path}, line {file.lines[twice]}: {twice!r} is {keys[twice]!r}, which stands above")
-            known.update(keys)
-        if file.recorded:
-            known.update(_OWN_KEYS, _OLD_KEYS, _GIT_KEYS)
-        for key in file.values:
-            if key in known:
-                continue
+    def read_spared(self) -> None:
+        """A default that was spared for a file which then stepped back is read, as by argparse."""
+        for parser, action in self.parse.spared:
+            value = getattr(self.namespace, action.dest, None)
+            is_default = value is None or value is action.default
+            if is_default and action.dest not in self.done and action not in self.typed:
+                setattr(self.namespace, action.dest, parser._get_value(action, action.default))
+
+    def finish(self) -> None:
+        """After the setters: what a recorded run holds is what they left, so it has the last word."""
+        for dest, value in self.restored.items():
+            setattr(self.namespace, dest, value)
+        for file in self.parse.files:
             if file.recorded:
-                git = bool(parser._exman.git)
-                dest = next((name for name in (str(key)[:-1], key) if _column(name, git) == key), key)
-                self.unknown[dest] = (_values_of(file.values[key]), file, key)
-                continue
-            import difflib
-            names = [dest for each in _family(parser) for dest in _by_dest(each)]
-            near = difflib.get_close_matches(str(key), names, 1)
-            hint = f"did you mean {near[0]!r}?" if near else "the script has no option of this name"
-            raise ValueError(f"{file.path}, line {file.lines[key]}: unknown key {key!r:.99}: {hint}")
+                self.finish_file(file)
+        for dest, line in self.told.items():
+            now = _description(getattr(self.namespace, dest, None))
+            if now != line:
+                _say(f"{dest} cannot be restored: it was {line!s:.200}, and is {now!s:.200}")
 
-    def finish(self, namespace: Any, has_setters: bool) -> None:
-        """After the setters: the values of a recorded run are what its setters left, so they have the last word."""
-        for dest, value in self.restored.items() if has_setters else ():
-            setattr(namespace, dest, value)
-        for dest, (value, file, key) in self.unknown.items():
-            if not hasattr(namespace, dest):
-                _say(f"{file.path}, line {file.lines[key]}: {key!r:.99} is no parameter of this script any more: left out")
-            elif has_setters:
-                setattr(namespace, dest, value)
+    def finish_file(self, file: _File) -> None:
+        """Attributes that are no options come back; of other keys it is said that they are lost."""
+        lost, order = [], file.meta.get("order", {})
+        for key in _unknown_keys(self.parse.parser, file):
+            dest = order.get(key, str(key))
+            if key in order or hasattr(self.namespace, dest):
+                setattr(self.namespace, dest, _rebuilt(file.meta.get("exact", {}).get(key), file.values[key]))
+            else:
+                lost.append(dest)
+        for dest in order.values():
+            if dest in vars(self.namespace):
+                vars(self.namespace)[dest] = vars(self.namespace).pop(dest)
+        if lost and self.parse.whole:
+            script = file.meta.get("argv", [""])[0]
+            by = f"recorded by {script}, " if [script] != _script_words()[:1] else ""
+            _say(f"{file.path}: {by}{', '.join(lost):.200}: not in this script, and left out")
 
 
 class _Strings(list):  # type: ignore[type-arg]
@@ -976,679 +1178,383 @@ class _Strings(list):  # type: ignore[type-arg]
         pass
 
 
-def _calls(parser: ExParser, actions: list[argparse.Action], raw: Any,
-           by_name: bool) -> list[tuple[argparse.Action, list[str]]] | None:
-    """How the options of one dest, called in turn with these strings, make a file's value; None: no option does."""
-    action = _primary(actions)
-    flags = {option: each for each in actions if each.nargs in (0, argparse.OPTIONAL) for option in each.option_strings}
-    items = raw if type(raw) is list else [raw]
-    if action.nargs == 0:
-        if items and all(isinstance(item, str) and str(item) in flags for item in items):
-            return [(flags[str(item)], []) for item in items]           # a const that is not plain stands by its option
-        if by_name and type(_values_of(raw)) is bool and not isinstance(action, argparse._CountAction):
-            return [(action, [])] if _values_of(raw) else []            # `adam: true`, the option and not the dest
-        return None
-    strings = _call_strings(parser, action, raw)
-    for each in strings:
-        if len(each) != 1 or each[0] not in flags:
-            if parser._match_argument(action, "A" * len(each)) != len(each):
-                raise ArgumentError(action, f"expected {action.nargs} arguments, not {len(each)}")
-    return [(flags[each[0]], []) if len(each) == 1 and each[0] in flags else (action, each) for each in strings]
+def _calls(dest: _Dest, value: Any) -> list[_Call]:
+    """The strings of each call that gives an option the value of a file, as somebody would have typed it."""
+    action = dest.reader
+    if type(value) is not list or (type(action) is argparse._StoreAction and not _takes_many(action)):
+        calls = [[value]]                               # a list: of json.loads, and its like
+        if type(value) is list and action.type in (None, str, int, float, bool):
+            raise ArgumentError(action, "expected one argument, not a list")
+    elif _takes_many(action):
+        calls = value if _appends(action) and all(type(item) is list for item in value) else [value]
+    else:
+        calls = [[item] for item in value]
+    return [_call(dest, [_word(action, item) for item in call]) for call in calls]
 
 
-def _flag_by_name(parser: ExParser, actions: list[argparse.Action], key: str, raw: Any) -> Any:
-    """What a file says of a bool's option, as the value of its dest: `no-cuda: true` is False."""
-    name = key.replace("-", "_")
-    for action in actions:
-        names = [option.lstrip(parser.prefix_chars).replace("-", "_") for option in action.option_strings]
-        is_switch = type(action.const) is bool or isinstance(action, getattr(argparse, "BooleanOptionalAction", ()))
-        if action.nargs == 0 and name in names and is_switch:
-            try:
-                given = _bool(_text(raw))
-            except ValueError:
-                raise ArgumentError(action, f"invalid bool value: {_text(raw)!r:.99}") from None
-            return given != (action.const is False or (name.startswith("no_") and name[3:] in names))
-    return raw
+def _call(dest: _Dest, strings: list[str]) -> _Call:
+    """An option and its strings; for a const that is not plain exman 1.0.0 wrote the option that gives it."""
+    flag = dest.option(strings[0]) if len(strings) == 1 else None
+    if flag is not None and flag.option_strings and flag.nargs in (0, argparse.OPTIONAL):
+        return flag, []
+    return dest.reader, strings
 
 
-def _call_strings(parser: ExParser, action: argparse.Action, raw: Any) -> list[list[str]]:
-    """The strings of each call of an option that takes some: `_as_typed` the other way round."""
-    if type(raw) is not list:
-        return [[_option_text(action, raw)]]
-    texts = [_option_text(action, item) for item in raw]
-    if isinstance(action, argparse._ExtendAction):
-        return _chunks(action, texts)
-    repeats = isinstance(action, argparse._AppendAction) or not _is_known(action)
-    if _takes_many(action):
-        if repeats and all(type(item) is list for item in raw):
-            return [[_option_text(action, text) for text in item] for item in raw]
-        return [texts]
-    if repeats:
-        return [[text] for text in texts]
-    text = _option_text(action, raw)                    # one string for a list: of json.loads and its like, or an error
-    if not _same(_silent(parser, action, text), _values_of(raw)):
-        raise ArgumentError(action, "expected one argument, not a list")
-    return [[text]]
+def _word(action: Action, value: Any) -> str:
+    """The string that an option's type gets for one value of a file; .inf and .nan as float() reads them."""
+    import json  # for lists and dicts: what json.loads and ast.literal_eval read, and a person typed
+    meant = _values_of(value)
+    is_odd = type(meant) is float and meant - meant != 0 and action.type not in (None, str)
+    return str(value) if isinstance(value, str) and not is_odd else json.dumps(meant)
 
 
-def _chunks(action: argparse.Action, texts: list[str]) -> list[list[str]]:
-    """The strings of a list that an extending option makes, in as many calls as it needs."""
-    if action.nargs == argparse.ZERO_OR_MORE:
-        return [texts]
-    size = action.nargs if type(action.nargs) is int else len(texts) if _takes_many(action) else 1
-    return [texts[start:start + size] for start in range(0, len(texts), size or 1)]
+def _truth(dest: _Dest, value: Any) -> bool:
+    word = str(value).lower()
+    if word not in _TRUE + _FALSE:
+        raise ArgumentError(dest.actions[0], f"invalid bool value: {word!r:.99}")
+    return word in _TRUE
 
 
-def _option_text(action: argparse.Action, value: Any) -> str:
-    """The string that an option's type gets for one value of a file; yaml's .inf and .nan as float() reads them."""
-    text = _text(value)
-    if text[-4:].lower() in (".inf", ".nan") and action.type not in (None, str):
-        number = _values_of(value)
-        return repr(number) if type(number) is float else text
-    return text
-
-
-def _flag_value(actions: list[argparse.Action], value: Any) -> Any:
-    """The value of a dest whose options take no argument: a count, a list of consts, or one of the consts."""
-    action = actions[0]
-    if isinstance(action, argparse._CountAction):
-        if type(value) is not int:
-            raise ArgumentError(action, f"invalid int value: {value!r:.99}")
-        return value
-    consts = [each.const for each in actions]
-    items = value if type(value) is list else [value]
-    if isinstance(action, argparse._AppendConstAction) and all(any(_same(item, const) for const in consts) for item in items):
-        return items
+def _flag_value(dest: _Dest, raw: Any) -> Any:
+    """The value of a dest whose options take no argument: one of their consts, a count, a list of consts."""
+    value, consts = _values_of(raw), [action.const for action in dest.actions]
     for const in consts:
-        if _same(const, value) or (type(const) is str and str(value) == const):
+        if _same(const, value) or (type(const) is str and const == str(raw)):
             return const
+    for kind, plain in ((argparse._CountAction, int), (argparse._AppendConstAction, list)):
+        if isinstance(dest.reader, kind) and type(value) is plain:
+            return value
     if all(const is None or type(const) is bool for const in consts):
-        try:
-            return _bool(_text(value))
-        except ValueError:
-            raise ArgumentError(action, f"invalid bool value: {value!r:.99}") from None
-    raise ArgumentError(action, f"invalid choice: {value!r:.99} (choose from {', '.join(map(repr, consts)):.999})")
+        return _truth(dest, raw)
+    there = ", ".join(map(repr, consts))
+    raise ArgumentError(dest.reader, f"invalid value: {value!r:.99} (choose from {there:.999})")
 
 
-def _textual(value: Any) -> bool:
-    """Whether a recorded value may be typed text rather than the value itself: only strings are."""
-    if type(value) is list:
-        return any(map(_textual, value))
-    return isinstance(value, str) or (type(value) is dict and _UNDECODABLE in value)
-
-
-# -- What the sections here know of argparse's actions; the private names are the same in CPython 3.8 to 3.14 ---------
-
-def _by_dest(parser: argparse.ArgumentParser) -> dict[str, list[argparse.Action]]:
-    """The parser's options and positionals by dest, in the order they were added."""
-    found: dict[str, list[argparse.Action]] = {}
-    for action in parser._actions:
-        if action.dest != argparse.SUPPRESS:
-            found.setdefault(action.dest, []).append(action)
-    for actions in found.values():
-        if len(actions) > 1:
-            actions.insert(0, actions.pop(actions.index(_primary(actions))))
-    return found
-
-
-def _default(parser: argparse.ArgumentParser, actions: list[argparse.Action]) -> Any:
-    """The default of a dest: that of the first action that was added with one."""
-    return next((a.default for a in parser._actions if a in actions and a.default is not argparse.SUPPRESS), argparse.SUPPRESS)
-
-
-def _fill_defaults(parser: argparse.ArgumentParser, namespace: Any) -> None:
-    """What argparse does first, so that the parameters keep their order."""
-    for action in parser._actions:
-        # parse_intermixed_args takes an empty list of a positional for one that it has found.
-        if action.option_strings or type(action.default) is not list:
-            if argparse.SUPPRESS not in (action.dest, action.default) and not hasattr(namespace, action.dest):
-                setattr(namespace, action.dest, action.default)
-
-
-def _is_missed(action: argparse.Action) -> bool:
-    """Whether argparse refuses a command line without it."""
-    return action.required and (bool(action.option_strings) or action.nargs not in (argparse.ZERO_OR_MORE, argparse.REMAINDER))
-
-
-def _primary(actions: list[argparse.Action]) -> argparse.Action:
-    """The action that reads a dest's text: the first that takes an argument."""
-    return next((action for action in actions if action.nargs != 0), actions[0])
-
-
-def _family(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
-    """The parser and all parsers below it."""
-    yield parser
-    for action in _choosers(parser):
-        for subparser in action.choices.values():
-            yield from _family(subparser)
-
-
-def _choosers(parser: argparse.ArgumentParser) -> list[Any]:
-    """The actions that hand the rest of the line on to a subparser, which `choices` has by name."""
-    return [action for action in parser._actions if action.nargs == argparse.PARSER and isinstance(action.choices, dict)]
-
-
-def _keys_of(parser: argparse.ArgumentParser, file: _File) -> dict[str, str]:
-    """key -> dest for what the file says of this parser; by hand also an option's name, with - or _."""
-    git = bool(getattr(getattr(parser, "_exman", None), "git", None))
-    keys = {}
-    if not file.recorded:
-        for action in parser._actions:
-            if action.dest != argparse.SUPPRESS:
-                for option in action.option_strings:
-                    name = option.lstrip(parser.prefix_chars)
-                    keys.update({name: action.dest, name.replace("-", "_"): action.dest})
-    for dest in [*_by_dest(parser), *parser._defaults]:
-        keys[_column(dest, git) if file.recorded else dest] = dest
-    return {key: keys[key] for key in file.values if key in keys}
-
-
-def _rivals(parser: argparse.ArgumentParser) -> dict[argparse.Action, list[argparse.Action]]:
-    """For each member of mutually exclusive groups, the others."""
-    found: dict[argparse.Action, list[argparse.Action]] = {}
-    for group in parser._mutually_exclusive_groups:
-        for action in group._group_actions:
-            found.setdefault(action, []).extend(other for other in group._group_actions if other.dest != action.dest)
-    return found
-
-
-def _view(parser: ExParser, replayed: list[argparse.Action], settled: dict[str, bool]) -> ExParser:
-    """A copy of the parser without these actions, and without the groups that they satisfy."""
-    view: ExParser = _twin(parser)
-    view._actions = [action for action in parser._actions if action not in replayed]
-    view._mutually_exclusive_groups = []
-    for group in parser._mutually_exclusive_groups:
-        named = [settled[action.dest] for action in group._group_actions if action.dest in settled]
-        if not any(named):
-            group = _twin(group)
-            group.required = group.required and not named
-            view._mutually_exclusive_groups.append(group)
-    return view
-
-
-def _is_known(action: argparse.Action) -> bool:
-    """Whether argparse itself says what the action does; a script's own Action may do anything."""
-    return type(action) in (argparse._StoreAction, argparse._AppendAction, argparse._ExtendAction)
-
-
-def _takes_many(action: argparse.Action) -> bool:
-    return action.nargs not in (None, argparse.OPTIONAL)
-
-
-def _silent(parser: argparse.ArgumentParser, action: argparse.Action, text: str) -> Any:
-    """What the option's type makes of a text; a fresh object, equal to nothing, where it refuses."""
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values are equal and of one type; a nan is the same as another."""
     try:
-        return parser._get_value(action, text)
-    except (Exception, SystemExit):                     # a script's type may raise anything
-        return object()
+        return type(one) is type(other) and bool(one == other or repr(one) == repr(other))
+    except Exception:                                   # __eq__ may raise anything; arrays have no truth
+        return False
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The record: args become parameters, text that each option parses back into the same value.
-# ---------------------------------------------------------------------------------------------------------------------
+def _has_text(value: Any) -> bool:
+    return isinstance(value, str) or (type(value) is list and any(map(_has_text, value)))
 
-class _Record:
+
+# ------------------------------------------------------------------------------------------------------------
+# The record: args become lines of params.yaml, each of which brings its value back.
+# ------------------------------------------------------------------------------------------------------------
+
+class _Record(argparse.Namespace):
     """What a run writes, and says."""
 
-    def __init__(self, body: str, identity: str, name: str | None, tmp: bool, marks: list[str], diff: bytes | None,
-                 notes: list[str]) -> None:
-        self.body = body                                # the text of its parameters, without root, time and id
-        self.identity = identity                        # the part of it that the ranks of one job share
-        self.name, self.tmp = name, tmp                 # --name, --tmp
-        self.marks = marks                              # the keys of its automarks
-        self.diff = diff                                # its changes.diff
-        self.notes = notes                              # for stderr
-
-
-class _GitState:
-    """A repository as git tells it."""
-
-    def __init__(self, folder: str, commit: str | None, dirty: bool | None, diff: bytes | None, problem: str | None) -> None:
-        self.folder = folder                            # where git was asked
-        self.commit = commit                            # None: there is none, or it is not known
-        self.dirty = dirty                              # whether tracked files differ from it; None: not known
-        self.diff = diff                                # these changes
-        self.problem = problem                          # in one line, why something is not known
+    body: str                                           # the text of params.yaml, less root, time and id
+    identity: str                                       # the part of it that the ranks of one job share
+    name: str | None                                    # --name
+    tmp: bool                                           # --tmp
+    marks: list[str]                                    # the keys of its automarks
+    diff: bytes | None                                  # its changes.diff
+    notes: list[str]                                    # for stderr
 
 
 _MISSING: Any = object()
 
 
-def _record(parser: ExParser, parse: _Parse, namespace: Any, state: _GitState | None) -> _Record:
-    """Make the record of a parse; ValueError names what cannot be written."""
-    values = dict(getattr(namespace, "__dict__", {}))
-    lines: dict[str, str] = {}                          # dest -> its line of the file
-    comments, notes, aside = [], [], {"local_rank"}     # the launcher's --local-rank differs between the ranks of one job
-    git = state is not None
-    makers: dict[str, tuple[argparse.ArgumentParser, list[argparse.Action]]] = {}
-    for owner, dest, actions in _dests(parser, parse):
-        if dest == argparse.SUPPRESS:
-            notes.append(f"the subcommand {parse.typed[actions[0]][-1][0]!r} is not recorded: give add_subparsers() a dest")
-        elif dest not in makers or _sets(actions, parse.typed):     # a subcommand's value replaces that of the parser above
-            makers[dest] = owner, actions
-    for dest, (owner, actions) in makers.items():
-        value = values.pop(dest, _MISSING)
-        if value is _MISSING:
-            value = getattr(namespace, dest, _MISSING)  # of a namespace= object with properties or slots
-        if value is _MISSING:
-            continue
-        held = _held(owner, actions, value, parse.typed)
-        if held is not _MISSING:
-            lines[dest] = _line(_column(dest, git), held)
-        else:
-            comments.append(_comment(f"{dest}: {value!r:.200}"))
-            if any(action in parse.typed for action in actions) or value is not actions[0].default:
-                shown = next((action for action in actions if action in parse.typed), actions[0])
-                notes.append(f"{'/'.join(shown.option_strings) or dest} cannot be restored by --config: {value!r:.99}")
-        if any(getattr(action, "volatile", False) for action in actions):
-            aside.add(dest)
-    for dest, value in values.items():                  # of set_defaults, setters, or the caller's own namespace
-        held = _storable(value)
-        if held is not _MISSING and dest not in lines:
-            lines[dest] = _line(_column(dest, git), held)
+def _record(parse: _Parse, namespace: Any, state: _GitState | None) -> _Record:
+    """Make the record of a parse; ValueError says what cannot be written."""
+    lines: dict[str, str] = {}                          # by key
+    meta: dict[str, Any] = {"argv": _launch_words(parse), "order": {}, "exact": {}, "words": {}, "told": {}}
+    aside = {"local_rank"}                              # the launcher's, which differs in the ranks of a job
+    rest = dict(getattr(namespace, "__dict__", {}))
+
+    def add(name: str, form: Any, how: str, what: Any) -> str:
+        key = _column(name, state is not None)
+        lines[key] = f"{_key_text(key)}: {_flow(form)}\n"
+        if how:
+            meta[how][key] = what
+        return key
+    for name, dest in _owners(parse).items():
+        rest.pop(name, None)
+        value = getattr(namespace, name, _MISSING)      # a namespace= object may have properties or slots
+        if value is not _MISSING:
+            key = add(name, *(None, "", None) if dest.is_("secret") else _held(parse, dest, value))
+            aside.update([key] if dest.is_("volatile") else [])
+    options = [*lines]
+    for name, value in rest.items():                    # of actions, set_defaults, setters, the caller
+        form, shape = _plain_form(value)
+        if form is not _MISSING and _column(name, state is not None) not in lines:
+            add(name, form, "exact" if shape is not None else "", shape)
+    order = {_column(name, state is not None): name for name in getattr(namespace, "__dict__", ())}
+    if [*order] != options:                             # some are no options, or not in their order
+        meta["order"] = order
+    notes = [f"the subcommand {strings[0]!r} is not recorded: give add_subparsers() a dest"
+             for action, strings in parse.typed
+             if action.nargs == argparse.PARSER and action.dest == SUPPRESS]
+    own = f"commit: {_flow(state.commit)}\ndirty: {_flow(state.dirty)}\n" if state else ""
     if state and state.problem:
         notes.append(f"{'changes.diff' if state.commit else 'the commit'} is not recorded: {state.problem}")
-    own = [_line("commit", state.commit), _line("dirty", state.dirty)] if state else []
-    tmp, name = bool(parse.own.get("tmp")), parse.own.get("name")
-    argv = _storable(_command(parser, parse, namespace))
-    told = [f"{_ARGV}{_flow(argv)}\n"] if type(argv) is list else []
-    identity = [line for dest, line in lines.items() if dest not in aside]
-    return _Record("".join([*lines.values(), *own, *comments, *told]),
-                   "".join([*identity, repr((tmp, name or "", _script_path() or os.getcwd()))]),
-                   name, tmp, _automarks(parser, namespace), state.diff if state else None, notes)
+    told = ascii({name: part for name, part in meta.items() if part})
+    tmp, ending = "tmp" in parse.own, parse.own.get("name")
+    shared = [line for key, line in lines.items() if key not in aside]
+    return _Record(body="".join([*lines.values(), own, _META, told, "\n"]), name=ending, tmp=tmp, notes=notes,
+                   identity="".join([*shared, repr((tmp, ending or "", _script_path() or os.getcwd()))]),
+                   marks=_automarks(parse, namespace), diff=state.diff if state else None)
 
 
-def _sets(actions: list[argparse.Action], given: Iterable[argparse.Action]) -> bool:
-    """Whether a parser puts something into the namespace for these options of one dest."""
-    return any(action in given or action.default is not argparse.SUPPRESS for action in actions)
+def _owners(parse: _Parse) -> dict[str, _Dest]:
+    """Each dest of the parse, in the order of the options; a subcommand's goes before the parser's above."""
+    owners: dict[str, _Dest] = {}
+    typed = {action for action, _ in parse.typed}
+    for parser, _ in parse.levels():
+        for name in _dests(parser):
+            dest = _Dest(name, parser)
+            sets = any(action in typed or action.default is not SUPPRESS for action in dest.actions)
+            if sets or name not in owners:
+                owners[name] = dest
+    return owners
 
 
-def _line(key: str, value: Any) -> str:
-    try:
-        return f"{_key_text(key)}: {_flow(value)}\n"
-    except YAMLError as error:
-        raise YAMLError(f"parameter {key!r:.99}: {error}") from None
+def _held(parse: _Parse, dest: _Dest, value: Any) -> tuple[Any, str, Any]:
+    """What the line of a dest says; the part of the comment that brings it back; what that says."""
+    calls = [(action, strings) for action, strings in parse.typed if action in dest.actions]
+    if calls and isinstance(calls[-1][0], (argparse._StoreAction, argparse._StoreConstAction)):
+        calls = calls[-1:]
+    form, shape = _plain_form(value)
+    if type(form) is not str and form is not _MISSING:
+        return form, "exact" if shape is not None else "", shape
+    text = _text_read(parse, dest, value)
+    has_setters = bool(parse.parser._exman.setters)     # one may have changed what words had made
+    if type(form) is str:
+        if shape is None and (dest.reader.type in (None, str) or text == form or dest.makes(form, value)):
+            return form, "", None
+        if text is None:
+            return form, "exact", True if shape is None else shape
+    elif text is None and (has_setters or not calls):
+        text = _text_of(dest, value)
+    if type(text) is str:
+        return text, "", None
+    if calls and (text is None or not has_setters):
+        fresh = dest.name in parse.fresh                # then the line alone says all
+        spoken = [[next(iter(by.option_strings), ""), *strings] for by, strings in calls if not fresh]
+        return _line_of(calls), "words", spoken
+    if text is not None and _takes_many(dest.reader) != _appends(dest.reader):
+        return text, "words", []
+    return _description(value), "told", True
 
 
-_ARGV = "# argv: "                                      # the line of params.yaml that `exman cmd` reads
-
-
-def _comment(text: str) -> str:
-    """A comment line; yaml lets no control character stand in one."""
-    return "# " + re.sub(r"[^ -~]", "?", text) + "\n"
-
-
-def _column(dest: str, git: bool) -> str:
-    """The key of a dest in params.yaml and the table: exman's own names get a _, as do the names that this makes."""
-    return dest + "_" if dest.rstrip("_") in (_OWN_KEYS + _GIT_KEYS if git else _OWN_KEYS) else dest
-
-
-def _dests(parser: argparse.ArgumentParser,
-           parse: _Parse) -> Iterator[tuple[argparse.ArgumentParser, str, list[argparse.Action]]]:
-    """Each dest with its parser and its actions, in the order they were added; a chosen subcommand's after its own."""
-    for dest, actions in _by_dest(parser).items():
-        yield parser, dest, actions
-        if any(action.nargs == argparse.PARSER for action in actions):
-            yield from _dests_below(parse, [action for action in actions if action.nargs == argparse.PARSER])
-    for action in parser._actions:
-        if action.nargs == argparse.PARSER and action.dest == argparse.SUPPRESS and action in parse.typed:
-            yield parser, argparse.SUPPRESS, [action]
-            yield from _dests_below(parse, [action])
-
-
-def _dests_below(parse: _Parse, actions: list[argparse.Action]) -> Iterator[Any]:
-    for action in actions:
-        subparser = _chosen(action, parse)
-        if subparser is not None:
-            yield from _dests(subparser, parse)
-
-
-def _chosen(action: argparse.Action, parse: _Parse) -> Any:
-    """The subparser that a subcommand chose, or None."""
-    typed = parse.typed.get(action)
-    return action.choices.get(typed[-1][0]) if typed and isinstance(action.choices, dict) else None
-
-
-def _held(parser: argparse.ArgumentParser, actions: list[argparse.Action], value: Any, typed: _Calls) -> Any:
-    """What the file holds for one dest: the value where it is plain and reads back, else the text that makes it."""
-    action = actions[0]
-    if value is None or action.nargs == argparse.PARSER:
-        return _storable(value)
-    given = [each for each in actions if each in typed]
-    if not given and value is action.default:
-        return _held_whole(parser, action, value)
-    if action.nargs == 0:
-        held = _storable(value)
-        return held if held is not _MISSING else _flags(given, value)
-    if not given:
-        return _held_default(parser, action, value)
-    if given != [action]:                               # of several, and in an order that nobody kept
-        held = _held_item(parser, action, value, None) if type(value) is not list else _MISSING
-        return held if held is not _MISSING else _flags(given, value)
-    texts = _as_typed(action, typed[action])
-    start = _appended_to(parser, action)
-    if not start:
-        return _held_typed(parser, action, value, texts)
-    size = len(start)
-    if type(value) is list and len(value) == size + len(texts) and _equal(value[:size], action.default):
-        held = _held_typed(parser, action, value[size:], texts)
-        return _MISSING if held is _MISSING or _MISSING in start else start + held
-    return _MISSING if _textual(value) else _storable(value)
-
-
-def _appended_to(parser: argparse.ArgumentParser, action: argparse.Action) -> list[Any]:
-    """What the file holds for the default that an option appends to; it is compared, not parsed."""
-    if not isinstance(action, argparse._AppendAction) or type(action.default) is not list:
-        return []
-    return [_held_whole(parser, action, item) for item in action.default]
-
-
-def _held_typed(parser: argparse.ArgumentParser, action: argparse.Action, value: Any, texts: Any) -> Any:
-    """What the file holds for a value made of these strings."""
-    if _matches(value, texts):
-        held = _storable(_each(value, texts, lambda item, text: _held_item(parser, action, item, text)))
-        if held is not _MISSING:
-            texts = held
-    elif _is_known(action) and type(value) is list:     # a setter has made it longer or shorter
-        held = _held_items(parser, action, value)
-        texts = texts if held is _MISSING or _storable(value) is _MISSING else held
-    if not _is_known(action) and type(texts) is type(action.default) and texts == action.default:
-        return _storable([texts])                       # the default itself does not go through the script's action
-    if type(texts) is list and texts == action.default and not _same(texts, value):
-        return _MISSING                                 # nor does a list go through the type
-    return _storable(texts)
-
-
-def _held_default(parser: argparse.ArgumentParser, action: argparse.Action, value: Any) -> Any:
-    """What the file holds for a value that nobody typed."""
-    text, kind = action.default, action.type
-    if type(text) is str and value is not text and kind not in (None, str):     # argparse has converted it
-        held = _held_item(parser, action, value, text)
-        if held is not _MISSING:
-            return held
-        if isinstance(kind, argparse.FileType) or type(_silent(parser, action, text)) is type(value):
-            return _storable(text)
-    if action.default is not None and value is not action.default and _storable(value) is _MISSING:
-        value = action.default                          # a setter has made another of it, and will again
-    return _held_whole(parser, action, value)
-
-
-def _held_whole(parser: argparse.ArgumentParser, action: argparse.Action, value: Any) -> Any:
-    """What the file holds for a value of which no text is known: itself where it is plain, else its items or a text."""
-    held = _storable(value)
-    if held is not _MISSING:
-        return held
-    return _held_items(parser, action, value) if type(value) is list else _text_of(parser, action, value)
-
-
-def _held_items(parser: argparse.ArgumentParser, action: argparse.Action, value: list[Any]) -> Any:
-    """What the file holds for a list that nobody typed: each item as the option reads it."""
-    nested = _takes_many(action) and isinstance(action, argparse._AppendAction) and not isinstance(action, argparse._ExtendAction)
-    return _unless_missing([_held_items(parser, action, item) if nested and type(item) is list
-                            else _held_item(parser, action, item, None) for item in value])
-
-
-def _text_of(parser: argparse.ArgumentParser, action: argparse.Action, value: Any) -> Any:
-    """A text that the option's type makes a default of that is not plain: Path("data"), Color.RED, torch.nn.ReLU."""
-    if action.type is None or isinstance(action.type, argparse.FileType):
-        return _MISSING
-    for name in (str(value), *(getattr(value, key, None) for key in ("value", "name", "__name__", "pattern"))):
-        if type(name) is str and _equal(_silent(parser, action, name), value):
-            return _storable(name)
-    return _MISSING
-
-
-def _as_typed(action: argparse.Action, calls: list[list[str]]) -> Any:
-    """The strings of an option's calls, in as many lists as its value has; for a call without any, the option."""
-    if isinstance(action, argparse._ExtendAction):
-        return [string for call in calls for string in call]
-    items = [call if _takes_many(action) else call[0] if call else action.option_strings[0] for call in calls]
-    if isinstance(action, argparse._AppendAction):
-        return items
-    return items[-1] if _is_known(action) or (len(items) == 1 and items[0] != []) else items
-
-
-def _matches(value: Any, shape: Any) -> bool:
-    """Whether the value has the lists of the shape, each as long."""
-    if type(shape) is list:
-        return type(value) is list and len(value) == len(shape) and all(map(_matches, value, shape))
-    return True
-
-
-def _each(value: Any, texts: Any, hold: Callable[[Any, str | None], Any]) -> Any:
-    """hold(item, its text or None) for each item of the value, in the lists of the texts (of the value itself without)."""
-    if type(texts) is list:
-        return _unless_missing([_each(item, text, hold) for item, text in zip(value, texts)])
-    return hold(value, texts)
-
-
-def _held_item(parser: argparse.ArgumentParser, action: argparse.Action, item: Any, typed: str | None) -> Any:
-    """What the file holds for one item: itself if plain and the option makes it of its text, or a text that it does."""
-    held = _storable(item)
-    if held is not _MISSING:
-        return held if _reads_back(parser, action, item, typed) else _MISSING
-    return _text_of(parser, action, item) if typed is None else _MISSING
-
-
-def _equal(one: Any, other: Any) -> bool:
-    try:
-        return type(one) is type(other) and bool(one == other)
-    except Exception:                                   # a script's __eq__ may raise anything; arrays have no truth
-        return False
-
-
-def _reads_back(parser: argparse.ArgumentParser, action: argparse.Action, item: Any, typed: str | None) -> bool:
-    """Whether the option makes the plain item of its text in the file; asks the type only where nothing else tells."""
-    kind, known = action.type, _is_known(action)
-    if kind is None or kind is str:
-        return type(item) is str and (known or typed in (None, item))
-    if kind in (int, float, bool) and type(item) is kind and known:
-        return True
-    if isinstance(kind, argparse.FileType) or (not known and type(item) in (list, dict)):
-        return False
-    text = _option_text(action, item)
-    return text == typed or _same(_silent(parser, action, text if known or typed is None else typed), item) and known
-
-
-def _flags(given: list[argparse.Action], value: Any) -> Any:
-    """A const that is not plain stands by the option that gives it."""
-    if given and isinstance(given[-1], argparse._AppendConstAction) and type(value) is list:
-        return _unless_missing([next((a.option_strings[0] for a in given if a.option_strings and a.const is item), _MISSING)
-                                for item in value])
-    if given and given[-1].option_strings and given[-1].nargs in (0, argparse.OPTIONAL) and value is given[-1].const:
-        return given[-1].option_strings[0]
-    return _MISSING
-
-
-def _storable(value: Any) -> Any:
-    """The value as yaml can hold it, undecodable text in a mapping of its own; _MISSING where it cannot."""
-    if type(value) is list:
-        return _unless_missing([_storable(item) for item in value])
-    try:
-        if type(value) is str:
-            if not value.isprintable():
-                value.encode()
-        elif type(value) not in (bool, float, type(None)):
-            _flow(value)
-        return value
-    except UnicodeEncodeError:
-        try:
-            return {_UNDECODABLE: value.encode("utf-8", "surrogateescape").decode("latin-1")}
-        except UnicodeEncodeError:
-            return _MISSING
-    except YAMLError:
-        return _MISSING
-
-
-def _unless_missing(items: list[Any]) -> Any:
-    return _MISSING if any(item is _MISSING for item in items) else items
-
-
-def _command(parser: ExParser, parse: _Parse, namespace: Any) -> list[str] | None:
-    """The words that make an equal run without its yaml: those typed, or with files those of every option; None: no words do."""
-    files = tuple(parser.fromfile_prefix_chars or ())
-    if parse.replay is None and not (files and any(word.startswith(files) for word in parse.argv)):
-        return [*_script(), *parse.argv]
-    if parse.left or (parse.replay is not None and parse.replay.wordless):
-        return None
-    long = _long_prefix(parser.prefix_chars)
-    own = [f"{long}exman-{key.replace('_', '-')}{'' if value is True else f'={value}'}"
-           for key, value in parse.own.items() if key != "config"]
-    wanted: _Calls = {}
-    for words in _layouts(parser, parse, namespace, wanted):
-        scan = _scan(parser, parse.method, [*own, *words])
-        if not scan.wrong and scan.calls == wanted:     # else a word would go to another option, or positional
-            return [*_script(), *own, *words]
+def _text_read(parse: _Parse, dest: _Dest, value: Any) -> str | None:
+    """The text, typed or a default, of which the option's type has made the value."""
+    for action, text, made in reversed(parse.read):
+        if action is dest.reader and _form(text)[1] is None and (made is value or _same(made, value)):
+            return text
     return None
 
 
-def _layouts(parser: argparse.ArgumentParser, parse: _Parse, namespace: Any, wanted: _Calls) -> Iterator[list[str]]:
-    """Command lines of one parser and those below it that may make its values; `wanted` gets what each is to give."""
-    several: list[str] = []                             # options with several strings, which may take the words behind them too
-    single: list[str] = []
-    positional: list[str] = []
-    below: Iterable[list[str]] = [[]]
-    for action in parser._actions:
-        if action.nargs == argparse.PARSER:
-            subparser = _chosen(action, parse)
-            if subparser is not None:
-                name = parse.typed[action][-1][:1]
-                wanted[action] = [name]
-                below = [[*name, *words] for words in _layouts(subparser, parse, namespace, wanted)]
-            continue
-        calls = _calls_for_words(parser, parse, action, namespace)
-        if calls is None:
-            return
-        for by, option, call in calls:
-            wanted.setdefault(by, []).append(call)
-            if not by.option_strings:
-                positional += call
-            elif any(len(each) > 1 for _, _, each in calls):
-                several += [option, *call]
-            else:
-                single += [f"{option}={call[0]}"] if call else [option]
-    if len({action.dest for action in wanted if action in parser._actions}) < sum(action in wanted for action in parser._actions):
-        return                                          # several options of one dest: nobody kept their order
-    for words in below:
-        yield [*several, *single, *positional, *words]
-        yield [*several, *single, "--", *positional, *words]
-        yield [*single, *positional, *several, *words]
+def _line_of(calls: list[_Call]) -> Any:
+    """What the line says of words: one string, a list of them, or the option where it takes none."""
+    parts = [strings[0] if len(strings) == 1 else strings or next(iter(action.option_strings), "")
+             for action, strings in calls]
+    return _form(parts[0] if len(parts) == 1 else parts)[0]
 
 
-def _calls_for_words(parser: argparse.ArgumentParser, parse: _Parse, action: argparse.Action,
-                     namespace: Any) -> list[_Words] | None:
-    """Each time that an option is to be called on the command line; None: words do not make its value."""
-    name = action.option_strings[-1] if action.option_strings else ""
-    replay, calls = parse.replay, parse.typed.get(action, [])
-    if replay is not None and action in replay.direct:
-        return _flag_calls(parser, action, replay.direct[action])
-    if action.nargs == 0 and calls and not isinstance(action, _CONST_ACTIONS) and len(action.option_strings) > 1:
-        return _flag_calls(parser, action, getattr(namespace, action.dest, None))       # its names differ in what they do
-    return [(action, name, call) for call in calls]
+def _plain_form(value: Any) -> tuple[Any, Any]:
+    """_form() of a value that yaml can hold; _MISSING for any other."""
+    try:
+        form, shape = _form(value)
+        _flow(form)
+    except (YAMLError, ValueError, SyntaxError, MemoryError, RecursionError):
+        return _MISSING, None
+    return form, shape
 
 
-def _flag_calls(parser: argparse.ArgumentParser, action: argparse.Action, value: Any) -> list[_Words] | None:
-    """The calls that set a dest to a value that no string made: of options with a const, or null."""
-    rivals, default = _by_dest(parser)[action.dest], action.default
-    if value is None and action.nargs != 0:
-        if default is None:
-            return []
-        nulls = [text for text in ("none", "null", "None") if _silent(parser, action, text) is None]
-        return [(action, action.option_strings[-1], nulls[:1])] if nulls and action.option_strings else None
-    if isinstance(action, argparse._CountAction):
-        times = value - (default if type(default) is int else 0) if type(value) is int else -1
-        return [(action, action.option_strings[-1], [])] * times if times >= 0 else None
-    if _same(value, default):
+def _form(value: Any) -> tuple[Any, Any]:
+    """A value as yaml holds it, and its shape: what else it takes to make the value of that.
+
+    (0.9, [1]) -> ([0.9, [1]], ()), a tuple of what stands there; None: it is the value. A literal (bytes, a
+    complex number, a set, text that no yaml holds) is its own shape.
+    """
+    kind = type(value)
+    if kind in (list, tuple, dict):
+        pairs = [*map(_form, value.values() if kind is dict else value)]
+        forms, shapes = [form for form, _ in pairs], [shape for _, shape in pairs]
+        odd = any(shape is not None for shape in shapes)
+        if kind is dict:
+            return dict(zip(value, forms)), dict(zip(value, shapes)) if odd else None
+        return forms, kind(shapes) if odd else () if kind is tuple else None
+    if kind in (bytes, complex, set):
+        import ast
+        # A set in an order of its own, so that equal runs have equal lines.
+        text = "{" + ", ".join(sorted(map(repr, value))) + "}" if kind is set and value else repr(value)
+        return (text, value) if _same(ast.literal_eval(text), value) else (value, None)
+    if kind is str:
+        text = value.encode("utf-8", "backslashreplace").decode()
+        return text, None if text == value else value
+    return value, None
+
+
+def _rebuilt(shape: Any, form: Any) -> Any:
+    """The value of which _form made form and shape; a form that was edited since counts as it stands."""
+    if shape is None or shape is True:
+        return form
+    if type(shape) in (list, tuple) and type(form) is list and len(shape) in (0, len(form)):
+        return type(shape)(map(_rebuilt, shape or [None] * len(form), form))
+    if type(shape) is dict and type(form) is dict and [*shape] == [*form]:
+        return {key: _rebuilt(shape[key], item) for key, item in form.items()}
+    return shape if _same(_form(shape)[0], form) else form
+
+
+def _text_of(dest: _Dest, value: Any) -> Any:
+    """A text of which the option's type makes a value that is not plain: Path("data"), Color.RED, nn.ReLU."""
+    if dest.reader.type is None or isinstance(dest.reader.type, argparse.FileType):
+        return None
+    if type(value) is list:
+        texts = [_text_of(dest, item) for item in value]
+        return None if None in texts else texts
+    names = [getattr(value, name, None) for name in ("name", "value", "__name__", "pattern")]
+    for text in [_safely(str, value), *names]:
+        if type(text) is str and _form(text)[1] is None and dest.makes(text, value):
+            return text
+    return None
+
+
+def _description(value: Any) -> Any:
+    """The line of a value that nothing brings back: a number, a text, or its repr without addresses."""
+    form, _ = _plain_form(value)
+    if form is not _MISSING:
+        return form
+    if getattr(value, "shape", None) == () and callable(getattr(value, "item", None)):
+        return _description(value.item())               # of numpy, torch: a number
+    name = getattr(value, "name", None)
+    if isinstance(value, os.PathLike):
+        text: Any = os.fspath(value)
+    elif type(name) is str and hasattr(type(value), "__members__"):     # of an Enum
+        text = name
+    else:
+        text = re.sub(r" at 0x[0-9a-fA-F]+", "", _safely(repr, value))
+    return _form(text[:_DESCRIPTION])[0]
+
+
+_DESCRIPTION = 1000                                     # characters
+
+
+def _safely(show: Callable[[Any], str], value: Any) -> str:
+    """str() or repr() of a value of the script's, which may raise anything."""
+    try:
+        return show(value)
+    except Exception:
+        return f"<{type(value).__name__}>"
+
+
+def _launch_words(parse: _Parse) -> list[Any]:
+    """The words of the launch, the script first; --config and its file as a tuple; [] without a script."""
+    words: list[Any] = _script_words()
+    options = {option for option, _ in parse.named}
+    rest = iter(parse.words if words else ())
+    for word in rest:
+        option, equals, path = word.partition("=")
+        words.append((option, path if equals else next(rest, "")) if option in options else word)
+    for action, strings in parse.typed:
+        for secret in filter(None, strings if getattr(action, "secret", False) else ()):
+            words = [word.replace(secret, "***") if type(word) is str else word for word in words]
+    return words
+
+
+def _script_words() -> list[str]:
+    """What stands after `python` to start the script again; [] where there is none (a notebook, -c)."""
+    main = sys.modules.get("__main__")
+    if getattr(main, "__file__", None) is None:
         return []
-    items = [value]
-    if isinstance(action, argparse._AppendConstAction) and type(value) is list:
-        size = len(default) if type(default) is list else 0
-        if not _same(value[:size], default if size else []):
-            return None
-        items = value[size:]
-    found: list[_Words] = []
-    for item in items:
-        for by, option in ((each, option) for each in rivals for option in each.option_strings if each.nargs == 0):
-            negated = option.startswith("--no-")        # of a BooleanOptionalAction
-            if _same(by.const, item) if isinstance(by, _CONST_ACTIONS) else item is not negated and type(item) is bool:
-                found.append((by, option, []))
-                break
-        else:
-            return None
-    return found
-
-
-_CONST_ACTIONS = (argparse._StoreConstAction, argparse._AppendConstAction, argparse._CountAction)
-
-
-def _script() -> list[str]:
-    """What stands after `python` to start the script again."""
-    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
-    if spec is not None and spec.name != "__main__":
+    spec = getattr(main, "__spec__", None)
+    if spec is not None and spec.name != "__main__" and _script_path():
         return ["-m", spec.name[:-9] if spec.name.endswith(".__main__") else spec.name]
-    return [sys.argv[0] if sys.argv else ""]
+    return sys.argv[:1]
 
 
-def _automarks(parser: ExParser, namespace: Any) -> list[str]:
+def _automarks(parse: _Parse, namespace: Any) -> list[str]:
     """The mark that automark= names: a dest stands for itself and its value, another word for itself."""
     parts: list[str] = []
-    for word in parser._exman.automark:
+    for word in parse.parser._exman.automark:
         parts.append(_mark_part(word))
-        if hasattr(namespace, word) and word in getattr(namespace, "__dict__", {}):
-            parts.append(_mark_part(str(getattr(namespace, word))))
+        if word in getattr(namespace, "__dict__", {}):
+            is_secret = _Dest(word, parse.parser).is_("secret")
+            parts.append("secret" if is_secret else _mark_part(str(getattr(namespace, word))))
     return ["/".join(parts)] if parts else []
 
 
-def _mark_part(text: str) -> str:
-    """One folder's name of a mark, whatever a parameter's value is: `a/b` -> `a-b`, `..` -> `-.`, nothing -> `-`."""
-    encoding = sys.getfilesystemencoding()              # a name's bound is in bytes
-    name = _pattern(_NOT_IN_NAMES).sub("-", text).strip()
-    name = name.encode(encoding, "replace")[:_MAX_NAME].decode(encoding, "ignore").strip()
-    return f"-{name[1:]}" if name[:1] in ("", ".") else name
+class _GitState(argparse.Namespace):
+    """A repository as git tells it; what is not known is None."""
+
+    folder: str                                         # where git was asked
+    commit: str | None = None
+    dirty: bool | None = None                           # whether the script's code differs from it
+    diff: bytes | None = None                           # these changes
+    problem: str | None = None                          # in one line, why something is not known
 
 
-_GIT_SECONDS = 30.0                                     # for all calls together: no launch waits longer for git
-# What a user's settings would make of the diff that `git apply` does not take; settings that an old git ignores.
+_GIT_SECONDS = 30.0                                     # for all calls together: no launch waits longer
+# Against what a user's settings would make of the diff, and `git apply` does not take.
 _PLAIN_DIFF = ("-c", "diff.noprefix=false", "-c", "diff.mnemonicPrefix=false", "-c", "diff.context=3",
-               "-c", "diff.relative=false", "diff", "--binary", "--no-color", "--no-ext-diff", "--no-textconv",
-               "--submodule=short", "--ignore-submodules=dirty")
-_OF_ANOTHER_REPOSITORY = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_DIFF_OPTS")     # inside a git hook
+               "-c", "diff.relative=false", "diff", "--binary", "--no-color", "--no-ext-diff",
+               "--no-textconv", "--submodule=short", "--ignore-submodules=dirty")
+# Set inside a git hook.
+_OF_ANOTHER_REPOSITORY = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_DIFF_OPTS")
+
+
+def _check_clean(state: _GitState) -> None:
+    """Refuse, by ValueError, what a commit alone does not tell."""
+    where = f"the git repository {_shown(state.folder)}"
+    if state.dirty:
+        raise ValueError(f"{where} has uncommitted changes: commit them, or add --git-dirty")
+    if state.commit is None:
+        raise ValueError(f"{state.problem or f'{where} has no commit'}: mend that, or add --git-dirty")
 
 
 def _git_state(where: Any) -> _GitState:
-    """The state of a repository, by the git program in one call, or two where it is dirty; what is not known is None."""
+    """The state of a repository, by the git program."""
     folder = _script_folder() if where is True else os.path.abspath(os.fspath(where))
     if os.path.isfile(folder):
         folder = os.path.dirname(folder)                # git=__file__
-    deadline = time.monotonic() + _GIT_SECONDS
-    commit = dirty = diff = None
+    state, deadline = _GitState(folder=folder), time.monotonic() + _GIT_SECONDS
     try:
-        lines = _git(folder, deadline, "status", "--porcelain=v2", "--branch", "--untracked-files=no").splitlines()
-        dirty = not all(line.startswith(b"#") for line in lines)
-        found = [line.split()[-1].decode() for line in lines if line.startswith(b"# branch.oid ")]
-        commit = found[0] if found and found[0] != "(initial)" else None
-        if dirty:                                       # no commit yet: against the empty tree
-            base = commit or _git(folder, deadline, "hash-object", "-t", "tree", "--stdin").decode().strip()
-            diff = _git(folder, deadline, *_PLAIN_DIFF, base) or None       # a submodule's own changes have no diff
+        status = _git(folder, deadline, "status", "--porcelain=v2", "--branch", "--untracked-files=no")
+        changed = bool(re.search(b"(?m)^[^#]", status))
+        commit = re.search(b"(?m)^# branch.oid ([0-9a-f]+)$", status)
+        state.commit = commit[1].decode() if commit else None
+        state.dirty = changed or _runs_untracked(folder, deadline)
+        if changed:                                     # no commit yet: against the empty tree
+            tree = _git(folder, deadline, "hash-object", "-t", "tree", "--stdin") if not commit else b""
+            # A submodule's own changes have no diff.
+            state.diff = _git(folder, deadline, *_PLAIN_DIFF, state.commit or tree.decode().strip()) or None
     except ValueError as error:
-        return _GitState(folder, commit, dirty, None, str(error))
-    return _GitState(folder, commit, dirty, diff, None)
+        state.problem = str(error)
+    return state
+
+
+def _runs_untracked(folder: str, deadline: float) -> bool:
+    """Whether the main script, or a module that it has imported from beside it, is in no commit."""
+    script = os.path.realpath(_script_path())
+    beside = os.path.join(os.path.dirname(script), "")
+    if not os.path.isfile(script) or not script.startswith(os.path.join(os.path.realpath(folder), "")):
+        return False                                    # it is no part of what git was asked about
+    files = {os.path.realpath(getattr(module, "__file__", None) or "") for module in [*sys.modules.values()]}
+    code = {file for file in files if file.startswith(beside) and file.endswith(".py")}
+    code = {script, *(file for file in code if "site-packages" not in file)}
+    return bool(_git(beside, deadline, "ls-files", "--others", "--", *code))
 
 
 def _git(folder: str, deadline: float, *words: str) -> bytes:
     """What git prints; ValueError says in one line why it does not."""
     import subprocess
     env = {name: value for name, value in os.environ.items() if name not in _OF_ANOTHER_REPOSITORY}
-    env.update(GIT_OPTIONAL_LOCKS="0", LC_ALL="C")
     try:
-        done = subprocess.run(["git", "-C", folder, *words], stdin=subprocess.DEVNULL, capture_output=True, env=env,
+        done = subprocess.run(["git", "-C", folder, *words], stdin=subprocess.DEVNULL, capture_output=True,
+                              env={**env, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
                               timeout=max(deadline - time.monotonic(), 0.1))
     except subprocess.TimeoutExpired:
         raise ValueError(f"git took longer than {_GIT_SECONDS:g} seconds in {_shown(folder)}") from None
-    except FileNotFoundError:
-        raise ValueError("there is no git program on the PATH") from None
     except OSError as error:
-        raise ValueError(f"the git program cannot be run: {error.strerror}") from None
+        raise ValueError(f"there is no git program that runs: {error.strerror}") from None
     if done.returncode:
         lines = done.stderr.decode("utf-8", "replace").splitlines()
         reason = next((line for line in lines if line.startswith("fatal: ")), (lines or ["it failed"])[-1])
@@ -1656,18 +1562,18 @@ def _git(folder: str, deadline: float, *words: str) -> bytes:
     return done.stdout
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 # The root folder: every name, path, link, id and atomic write; the file system is the database.
-# ---------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 #
 # A run is made in an order in which a kill between any two calls leaves a root that every reader stands:
-#   claim .ids/0/12           O_EXCL, never taken back: a kill here costs the number, and nobody waits for a lock
-#   mkdir runs/.000012-...    hidden, so no reader sees it; another process never touches it, for its maker may live
-#   write, fsync params.yaml  network file systems report a full disk only at fsync
-#   rename to runs/000012-... the run is there, whole
-#   link index/000012-....yaml the run is in the table; until then it is a folder that no table lists
-# A folder of the root is made where what belongs there finds it missing, with the same claim, stage or link tried again.
-# A run that fails goes the other way: first the links, then the move; so no link ever leads to a run half there.
+#   claim .ids/0/12             exclusive, for ever: a kill here costs the number, and nobody waits for a lock
+#   mkdir runs/.000012-...      hidden, so no reader sees it; nobody else touches it, for its maker may live
+#   write, fsync params.yaml    network file systems report a full disk only at fsync
+#   rename to runs/000012-...   the run is there, whole
+#   link index/000012-....yaml  the run is in the table; until then it is a folder that no table lists
+# A run that fails goes the other way, its links first. Who links looks afterwards whether the run is there,
+# and who takes a run away looks afterwards for links: the later of the two sees what the other has done.
 
 _STAMP = "%Y-%m-%d-%H-%M-%S"
 _RUN_NAME = "(?s)0*[0-9]{1,15}-[0-9]{4}" + "-[0-9]{2}" * 5 + "(?:-.*)?"
@@ -1678,269 +1584,260 @@ _MAX_YAML = 16 << 20                                    # bytes; a config is sma
 _READ_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
-class RootError(OSError):
-    """A run could not be made; str() is one line with the path, the reason and what to do."""
-
-    def __str__(self) -> str:
-        return f"no run was made: {_reason(self)}"
-
-
-_ADVICE = {
-    errno.ENOSPC: "free some space there", errno.EDQUOT: "your quota there is used up: free some space",
-    errno.EACCES: "choose another root=, or mend its permissions", errno.EPERM: "choose another root=, or mend its permissions",
-    errno.EROFS: "choose another root=", errno.ENOTDIR: "a part of this path is a file: choose another root=",
-    errno.EEXIST: "a file stands where a folder must: choose another root=",
-    errno.EIO: "the disk or its network mount is failing",
-    errno.EMFILE: "close some files, or raise `ulimit -n`", errno.ENFILE: "the machine has too many open files",
-    errno.ENAMETOOLONG: "choose a shorter root= or --name", errno.ENOENT: "a folder of this path is gone: choose another root=",
-    errno.ESTALE: "the network mount is stale: mount it again",
-}
-
-
-def _reason(error: OSError) -> str:
-    """One line: the path, what the system says, what to do."""
-    path = error.filename if error.filename is not None else ""
-    advice = _ADVICE.get(error.errno or 0)
-    return ": ".join(str(part) for part in (_shown(path), error.strerror or error.args[0] if error.args else "", advice) if part)
-
-
-def _shown(path: Any) -> str:
-    """A path as one printable line."""
-    text = os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else str(path)
-    return text if text.isprintable() else ascii(text)
-
-
 def _make_run(root: str, settings: _Settings, record: _Record) -> Run:
-    """Make the run's folder and its links; RootError, and nothing left behind but its number, where that fails."""
+    """Make the run's folder and its links; an OSError, and nothing left but the number, where that fails."""
     part, shared = ("tmp" if record.tmp else "runs"), settings.shared
-    undo: list[Callable[[], object]] = []
     try:
-        number = _in_folder(os.path.join(root, ".ids"), shared, lambda: _claim(root, shared))
-        now = time.localtime()
-        name = f"{number:0{settings.zfill}d}-{time.strftime(_STAMP, now)}{'-' + record.name if record.name else ''}"
-        own = f"root: {_flow(f'{part}/{name}')}\ntime: '{time.strftime('%Y-%m-%dT%H:%M:%S', now)}'\nid: {number}\n"
-        stage, final = os.path.join(root, part, f".{name}"), os.path.join(root, part, name)
-        undo.append(lambda: _remove_tree(stage))
-        _in_folder(os.path.join(root, part), shared, lambda: os.mkdir(stage))
-        _share(stage, shared)
-        _write_synced(os.path.join(stage, "params.yaml"), (record.body + own).encode("utf-8"), shared)
-        if record.diff is not None:
-            _write_synced(os.path.join(stage, "changes.diff"), record.diff, shared)
-        undo.append(lambda: os.rename(final, stage))
-        os.rename(stage, final)
-        if not record.tmp:
-            undo.append(lambda: _unlist(root, name))
-            _link(root, os.path.join("index", f"{name}.yaml"), name, shared)
-            for key in record.marks:
-                _mark(root, key, name, shared)
-    except BaseException as error:
-        for step in reversed(undo):
+        number = _claim(root, shared)
+        ending = f"-{record.name}" if record.name else ""
+        name = f"{number:0{settings.zfill}d}-{time.strftime(_STAMP)}{ending}"
+        stage, final = f"{root}/{part}/.{name}", f"{root}/{part}/{name}"
+        try:
+            _make_folder(f"{root}/{part}", shared)
+            os.mkdir(stage)
+            _share(stage, shared)
+            for file, data in _files(part, name, record).items():
+                _create(f"{stage}/{file}", shared, data, synced=True)
+            _rename(stage, final)
+            _list(root, name, record, shared)
+        except BaseException:
             try:
-                step()
+                os.rename(final, stage)
+                _unlist(root, name)
             except OSError:
                 pass                                    # the first error is the one to tell
-        if not isinstance(error, (OSError, ValueError)):    # ValueError: a path with NUL, or beyond the locale's letters
+            _remove_tree(stage)
             raise
-        raise _root_error(root, error) from None
+    except ValueError as error:                         # a path with NUL, or beyond the locale's letters
+        raise OSError(errno.EINVAL, str(error), root) from None
     return Run(root, part, name, shared=shared, maker=os.getpid())
 
 
-def _root_error(root: str, error: Exception) -> RootError:
-    """The error as one line of exman's; uncaught, it ends the script without a traceback."""
-    if getattr(sys.excepthook, "func", None) is not _quietly:
-        sys.excepthook = functools.partial(_quietly, sys.excepthook)
-    if isinstance(error, OSError):
-        return RootError(error.errno or errno.EIO, error.strerror or str(error), error.filename or root)
-    return RootError(errno.EINVAL, str(error), root)
+def _take_over(run: Run, record: _Record) -> bool:
+    """Let a later parse of the same words have the run; False where more than exman's files lies there."""
+    root, name, shared, folder = run._base, run.name, run._shared, run._folder()
+    there, files = set(_listed(folder)), _files(run._part, name, record)
+    if not {"params.yaml"} <= there <= {"params.yaml", "changes.diff"}:
+        return False
+    if run._maker != os.getpid() or run.tmp != record.tmp:      # a later stage may have a --tmp of its own
+        return False
+    for file, data in files.items():
+        _write_whole(f"{folder}/{file}", data, shared, synced=True)
+    for file in there.difference(files):
+        _unlink(f"{folder}/{file}")
+    for key in record.marks:
+        # What automark= names first is a word, the same in both parses; the values behind it may differ now.
+        for entry in _entries_below(root, key.partition("/")[0], name):
+            _unlink(entry)
+    _list(root, name, record, shared)                   # where there are no symlinks, copies of the new file
+    return True
 
 
-def _quietly(before: Any, kind: Any, error: BaseException, trace: Any) -> None:
-    """The excepthook once a run could not be made: a script that does not catch that ends in one line, status 1."""
-    if isinstance(error, RootError):
-        _say(str(error))
-    else:
-        before(kind, error, trace)
+def _files(part: str, name: str, record: _Record) -> dict[str, bytes]:
+    """What exman writes into a run's folder: parameters, with its own root, time and id, and the git diff."""
+    stamp = name.split("-")
+    day, clock = "-".join(stamp[1:4]), ":".join(stamp[4:7])
+    own = f"root: {_flow(f'{part}/{name}')}\ntime: '{day}T{clock}'\nid: {_number(name)}\n"
+    files = {"params.yaml": (record.body + own).encode("utf-8")}
+    if record.diff is not None:
+        files["changes.diff"] = record.diff
+    return files
+
+
+def _list(root: str, name: str, record: _Record, shared: bool) -> None:
+    """Link a new run into the index and its automarks; one of --tmp has neither."""
+    if not record.tmp:
+        _link(root, f"{root}/index/{name}.yaml", name, shared)
+        for key in record.marks:
+            _link(root, f"{_mark_folder(root, key)}/{name}.yaml", name, shared)
+
+
+def _rename(source: str, target: str) -> None:
+    """Rename a fresh folder; on Windows a virus scanner may hold its file for a moment."""
+    for _ in range(50):
+        try:
+            return os.rename(source, target)
+        except PermissionError:
+            time.sleep(0.02)
+    os.rename(source, target)
 
 
 def _claim(root: str, shared: bool) -> int:
     """Take the next number, for ever.
 
-    A claim is an empty file that exclusive create makes once, on any file system. Claims are listed to know where to
-    start, a thousand at most; a listing that is stale on another node costs probes and never a number twice. A root
-    without claims (written by exman 0.1.x, or copied without hidden files) is listed once: claims alone are trusted
-    where a marker names the inode of their folder, which a copy does not have.
+    A claim is a file that exclusive create makes once, on any file system; inside stands who holds it. Claims
+    are listed to know where to start, a thousand at most; a listing that is stale on another node costs a few
+    probes and never a number twice. A root without claims (of exman 0.1.x, or copied without hidden files) is
+    listed once: claims count where a marker names the inode of their folder, which a copy does not have.
     """
-    ids = os.path.join(root, ".ids")
-    names = os.listdir(ids)
-    marker = f".{os.stat(ids).st_ino}"
+    ids = f"{root}/.ids"
+    _make_folder(ids, shared)
+    names, marker = os.listdir(ids), f".{os.stat(ids).st_ino}"
     block = max(map(int, filter(str.isdecimal, names)), default=0)
-    claims = [*map(int, filter(str.isdecimal, _listed(os.path.join(ids, str(block)))))]
-    number = max(claims, default=block * 1000 - 1)
+    claims = [*map(int, filter(str.isdecimal, _listed(f"{ids}/{block}")))]
+    taken = [0, block * 1000 - 1, *claims]
     if marker not in names or not claims:               # a stale view of a new block shows it empty
-        number = max(number, max((_number(name) for part in _PARTS for name in _run_names(root, part)), default=0))
-    number = max(number, 0) + 1
-    while not _create(os.path.join(ids, str(number // 1000), str(number)), shared):
-        number += 1
+        taken += [_number(name) for part in _PARTS for name in _run_names(root, part)]
+    holder = f"{_host()} {os.getpid()} {_started(os.getpid())} \n".encode("utf-8", "replace")
+    for number in itertools.count(max(taken) + 1):
+        _make_folder(f"{ids}/{number // 1000}", shared)
+        if _create(f"{ids}/{number // 1000}/{number}", shared, holder):
+            break
     if marker not in names:
-        _create(os.path.join(ids, marker), shared)
+        _create(f"{ids}/{marker}", shared)
     return number
 
 
-def _create(path: str, shared: bool) -> bool:
-    """Create an empty file; False where it is there already."""
+def _claimant(root: str, number: int) -> tuple[str, int, int] | None:
+    """Host, pid and start time of the process that took a number; None where its claim does not say."""
     try:
-        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
-        os.close(_in_folder(os.path.dirname(path), shared, lambda: os.open(path, flags, 0o666)))
-    except OSError:
-        if os.path.lexists(path):                       # FileExistsError, and EPERM where sshfs means that
-            return False
-        raise
-    _share(path, shared)
-    return True
-
-
-def _is_number(name: str) -> bool:
-    return name.isascii() and name.isdigit()
-
-
-def _number(name: str) -> int:
-    """The number of a run's name."""
-    return int(name.partition("-")[0])
-
-
-def _listed(folder: str) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except FileNotFoundError:
-        return []
-
-
-def _run_names(root: str, part: str) -> list[str]:
-    """The names of the runs in runs/, tmp/ or fails/, by number; what else lies there is not exman's."""
-    try:
-        names = [name for name in _listed(os.path.join(root, part)) if _pattern(_RUN_NAME).fullmatch(name)]
-    except NotADirectoryError:
-        return []
-    return sorted(names, key=lambda name: (_number(name), name))
-
-
-def _in_folder(folder: str, shared: bool, make: Callable[[], Any]) -> Any:
-    """Call what makes an entry of this folder; where that is missing, it is made first."""
-    try:
-        return make()
-    except (FileNotFoundError, NotADirectoryError):     # a file in its place: making the folder says so
-        _make_folder(folder, shared)
-        return make()
+        # The blank at the end tells a claim that was written to its end.
+        host, pid, start, _ = _read_text(f"{root}/.ids/{number // 1000}/{number}").split(" ")
+        return host, int(pid), int(start)
+    except ValueError:
+        return None
 
 
 def _make_folder(path: str, shared: bool) -> None:
     """Make a folder and those above it; one that is there stays as it is."""
-    for again in (True, False):
-        try:
-            os.mkdir(path)
-        except FileNotFoundError:
-            if not again or os.path.dirname(path) == path:
-                raise
-            _make_folder(os.path.dirname(path), shared)
-        except OSError:                                 # not FileExistsError alone: a read-only disk may say so first
-            if not os.path.isdir(path):
-                raise
-            return
-        else:
-            return _share(path, shared)
-
-
-def _share(path: str, shared: bool) -> None:
-    """Let the group write what exman made; chmod, for the umask belongs to the script and to all its threads."""
-    if not shared:
+    if os.path.isdir(path):
         return
-    mode = os.stat(path).st_mode
+    parent = os.path.dirname(path)
+    if parent != path:
+        _make_folder(parent, shared)
     try:
-        os.chmod(path, stat.S_IMODE(mode) | (0o770 if stat.S_ISDIR(mode) else 0o660))
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOSYS, errno.ENOTSUP):       # FAT and some mounts have no modes
+        os.mkdir(path)
+        _share(path, shared)
+    except OSError:                                     # FileExistsError, or first that the disk is read-only
+        if not os.path.isdir(path):                     # another process was faster
             raise
 
 
-def _write_synced(path: str, data: bytes, shared: bool) -> None:
-    with _naming(path), open(path, "xb", buffering=0) as file:
+def _share(path: str, shared: bool) -> None:
+    """Let the group do what the owner may; by chmod, for the umask belongs to all threads of the script."""
+    if shared:
+        mode = stat.S_IMODE(os.stat(path).st_mode)
+        try:
+            os.chmod(path, mode | (mode & 0o700) >> 3)
+        except OSError:
+            pass                                        # FAT and some mounts have no modes
+
+
+def _create(path: str, shared: bool, data: bytes = b"", synced: bool = False) -> bool:
+    """Write a new file, never through a planted link; False where one of this name is there already."""
+    try:
+        file = open(path, "xb", buffering=0)
+    except OSError:
+        if os.path.lexists(path):                       # FileExistsError, and EPERM where sshfs means that
+            return False
+        raise
+    with _naming(path), file:
         while data:
             data = data[file.write(data):]
         try:
-            os.fsync(file.fileno())
+            if synced:
+                os.fsync(file.fileno())
         except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):      # a file system without fsync
+            if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):     # it knows no fsync
                 raise
     _share(path, shared)
+    return True
 
 
-def _write_new(path: str, text: str, shared: bool) -> None:
-    with _naming(path), open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(text)
-    _share(path, shared)
-
-
-class _naming:
-    """Errors inside name the path: a full disk shows at write, fsync or close, which know a descriptor alone."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
+class _naming(str):
+    """A path that OSErrors inside the block name: write and fsync know a descriptor alone."""
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError) and not (isinstance(error.filename, str) and os.path.isabs(error.filename)):
-            error.filename = self._path
+        if isinstance(error, OSError):
+            error.filename = str(self)
 
 
-def _replace(path: str, data: bytes, shared: bool) -> None:
-    """Write a file whole or not at all: under a hidden name first."""
-    hidden = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}")
+def _write_whole(path: str, data: bytes, shared: bool, synced: bool = False) -> None:
+    """Write a file whole or not at all: first under a hidden name that nobody can foresee."""
+    folder, name = os.path.split(path)
+    hidden = f"{folder}/.{name}.{os.urandom(8).hex()}"
     try:
-        with _naming(hidden), open(hidden, "wb") as file:
-            file.write(data)
-        _share(hidden, shared)
+        _create(hidden, shared, data, synced)
         os.replace(hidden, path)
-    except OSError:
-        if os.path.lexists(hidden):
-            os.unlink(hidden)
+    except BaseException:
+        _unlink(hidden)
         raise
 
 
-def _link(root: str, link: str, name: str, shared: bool) -> None:
-    """Link a path below the root to a run's params.yaml; a copy of that where the file system has no symlinks."""
-    path = os.path.join(root, link)
-    target = os.path.join(*[".."] * link.count(os.sep), "runs", name, "params.yaml")
-
-    def symlink() -> None:
-        try:
-            os.symlink(target, path)
-        except FileExistsError:
-            pass
+def _link(root: str, path: str, name: str, shared: bool) -> None:
+    """Link a path below the root to a run's params.yaml; a copy where the file system has no symlinks."""
+    params, folder = f"{root}/runs/{name}/params.yaml", os.path.dirname(path)
+    _make_folder(folder, shared)
     try:
-        _in_folder(os.path.dirname(path), shared, symlink)
-    except (OSError, NotImplementedError):              # which error it is differs: a copy works or tells the reason
-        source = os.path.join(root, "runs", name, "params.yaml")
-        with _naming(source), open(source, "rb") as file:
-            data = file.read()
-        _in_folder(os.path.dirname(path), shared, lambda: _replace(path, data, shared))
+        os.symlink(os.path.relpath(params, folder), path)
+    except (OSError, NotImplementedError):              # which one differs: a copy works or tells the reason
+        if not os.path.islink(path):
+            with _naming(params), open(params, "rb") as file:
+                data = file.read()
+            _write_whole(path, data, shared)
+    if _is_gone(root, name):                            # it has failed, or was deleted, meanwhile
+        _unlink(path)
+        raise FileNotFoundError(errno.ENOENT, "the run is no longer there", f"{root}/runs/{name}")
+
+
+def _is_gone(root: str, name: str) -> bool:
+    try:
+        os.stat(f"{root}/runs/{name}/params.yaml")
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        pass                                            # what cannot be looked at may well be there
+    return False
+
+
+def _mark(root: str, key: str, name: str, shared: bool) -> None:
+    """Link a run under marked/<key>/; ValueError where a mark is there that differs in case alone."""
+    folder = _mark_folder(root, key)
+    there = folder[len(f"{root}/marked/"):]
+    if there != key:
+        raise ValueError(f"mark {key!r:.99} differs in case alone from {there!r:.99}: use that")
+    _link(root, f"{folder}/{name}.yaml", name, shared)
+
+
+def _mark_folder(root: str, key: str) -> str:
+    """The folder of a mark, spelled as it is there: Windows and macOS do not tell `Best` from `best`."""
+    folder = root
+    for part in ("marked", *filter(None, key.split("/"))):
+        names = [] if folder == root else _listed(folder)
+        if part not in names:
+            part = next((name for name in names if name.casefold() == part.casefold()), part)
+        folder = f"{folder}/{part}"
+        if os.path.islink(folder):
+            raise OSError(errno.ELOOP, "is a link, and may lead out of the root: remove it", folder)
+    return folder
+
+
+def _listed(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _unlist(root: str, name: str) -> list[str]:
     """Take a run out of the index and of all marks; return its entries there."""
-    entries = [os.path.join(root, "index", f"{name}.yaml")]
-    if not os.path.islink(os.path.join(root, "marked")):
-        entries += _entries_below(root, "", name)
+    entries = [f"{root}/index/{name}.yaml", *_entries_below(root, "", name)]
     return [entry for entry in entries if _unlink(entry)]
 
 
-def _entries_below(root: str, key: str, name: str) -> Iterator[str]:
-    """The entries of a run under a mark and those below it."""
+def _entries_below(root: str, key: str, name: str = "") -> Iterator[str]:
+    """The entries of a run, or of all, under a mark and those below it, or under all."""
+    if not key and os.path.islink(f"{root}/marked"):
+        return                                          # not exman's
     for folder, folders, files in os.walk(_mark_folder(root, key)):
-        for entry in {name, f"{name}.yaml"}.intersection(folders + files):
-            if entry != name or os.path.islink(os.path.join(folder, entry)):    # 0.1.x marked with links to folders
-                yield os.path.join(folder, entry)
+        # exman 0.1.x marked with links to folders.
+        links = [entry for entry in folders if os.path.islink(f"{folder}/{entry}")]
+        for entry in files + links:
+            if not name or entry in (name, f"{name}.yaml"):
+                yield f"{folder}/{entry}"
 
 
 def _unlink(path: str) -> bool:
@@ -1952,36 +1849,37 @@ def _unlink(path: str) -> bool:
 
 
 def _move_to_fails(root: str, part: str, name: str, shared: bool) -> None:
-    source, target = os.path.join(root, part, name), os.path.join(root, "fails", name)
-    _make_folder(os.path.dirname(target), shared)
+    """Move a run to fails/, its links first; they come back where it has to stay."""
+    source, target, copied = f"{root}/{part}/{name}", f"{root}/fails/{name}", f"{root}/fails/.{name}"
+    _make_folder(f"{root}/fails", shared)
     entries = _unlist(root, name)
     try:
         try:
-            os.rename(source, target)
+            _rename(source, target)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            _copy_to_fails(source, target)
-    except OSError:
-        for entry in entries:                           # a 0.1.x mark comes back as one of today's
-            _link(root, os.path.join(os.path.relpath(os.path.dirname(entry), root), f"{name}.yaml"), name, shared)
-        raise
-
-
-def _copy_to_fails(source: str, target: str) -> None:
-    """Move a folder to another disk: the copy, like the original, is never in sight unless whole."""
-    import shutil
-    copied, old = (os.path.join(os.path.dirname(path), f".{os.path.basename(path)}") for path in (target, source))
-    try:
-        shutil.copytree(source, copied, symlinks=True)
-        os.rename(copied, target)
-    except OSError as error:
+            # Another disk: neither side is in sight unless whole.
+            import shutil
+            shutil.copytree(source, copied, symlinks=True)
+            os.rename(copied, target)
+            _delete_files(root, part, name)
+    except BaseException:
         _remove_tree(copied)
-        if isinstance(error, shutil.Error):             # it holds one (from, to, reason) a file
-            raise OSError(errno.EIO, str(error.args[0][0][2]), target) from None
+        for entry in entries:                           # a 0.1.x mark comes back as one of today's
+            _link(root, f"{os.path.dirname(entry)}/{name}.yaml", name, shared)
         raise
-    os.rename(source, old)
-    _remove_tree(old)
+    _unlist(root, name)                                 # marked at this very moment
+
+
+def _delete_files(root: str, part: str, name: str) -> None:
+    """Delete a run's folder; hidden first, so that a kill leaves no run without its files in sight."""
+    import shutil
+    hidden = f"{root}/{part}/.{name}.deleted"
+    os.rename(f"{root}/{part}/{name}", hidden)
+    _unlist(root, name)                                 # marked at this very moment
+    with _naming(hidden):
+        shutil.rmtree(hidden)
 
 
 def _remove_tree(path: str) -> None:
@@ -1989,113 +1887,184 @@ def _remove_tree(path: str) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
+def _fixed(root: str) -> Iterator[str]:
+    """Mend index, marks and claims, also while runs are made; yield a line for each thing done."""
+    # Entries are listed before the runs, and each run is asked for again: one that is not there then is gone.
+    entries = [*_indexed(root).values(), *_entries_below(root, "")]
+    wanted = dict.fromkeys(f"{root}/index/{name}.yaml" for name in _run_names(root, "runs"))
+    shared = bool(wanted) and bool(os.stat(f"{root}/runs").st_mode & stat.S_IWGRP)
+    for entry in [*entries, *wanted]:
+        shown, name = _shown(entry[len(root) + 1:]), _pattern(r"\.yaml\Z").sub("", os.path.basename(entry))
+        if not _pattern(_RUN_NAME).fullmatch(name):
+            continue
+        if _is_gone(root, name):
+            if _unlink(entry):
+                yield f"took away {shown}: its run is gone"
+        elif _leads_nowhere(entry, name) and (_unlink(entry) or entry in wanted):
+            try:
+                _link(root, f"{os.path.dirname(entry)}/{name}.yaml", name, shared)
+                yield f"made {shown}"
+            except FileNotFoundError:
+                pass                                    # it has failed, or was deleted, meanwhile
+    names: dict[int, set[str]] = {}
+    for name in itertools.chain(*(_run_names(root, part) for part in _PARTS)):
+        names.setdefault(_number(name), set()).add(name)
+    for number, same in names.items():
+        if len(same) > 1:
+            _say(f"number {number} has several runs: {_shown(', '.join(sorted(same)))}")
+        if os.path.isdir(f"{root}/.ids"):               # else the next run lists all, and claims above them
+            _make_folder(f"{root}/.ids/{number // 1000}", shared)
+            if _create(f"{root}/.ids/{number // 1000}/{number}", shared):
+                yield f"claimed the number {number}, which has a run"
+
+
+def _leads_nowhere(entry: str, name: str) -> bool:
+    """Whether a link is missing, dangles, or has become a text, as in a clone with core.symlinks=false."""
+    try:
+        led = "" if os.path.islink(entry) else _read_text(entry)
+    except ValueError:
+        led = ""
+    led = led.replace("\\", "/").strip("./\n")
+    return led in (f"runs/{name}", f"runs/{name}/params.yaml") or not os.path.exists(entry)
+
+
 # What stands in no file name on Linux, macOS or Windows, or breaks a line of a listing.
 _NOT_IN_NAMES = r"[\x00-\x1f\x7f-\x9f/\\:*?\"<>|\u2028\u2029\ud800-\udfff]"
-_MAX_NAME = 180                                         # bytes: 255 less the number, the time, .yaml and a hidden name's end
+# A run, a hidden name, blanks and dots that Windows drops, its devices.
+_NO_FOLDER = _RUN_NAME + r"||[.\s].*|.*[.\s]|(?i:con|prn|aux|nul|(?:com|lpt)[0-9\xb9\xb2\xb3])\s*(?:\..*)?"
+_MAX_NAME = 180                                         # bytes: 255 less number, time, .yaml and a hidden end
 
 
 def _check_name(name: str) -> None:
     """Refuse, by ValueError, a --name that cannot end a folder's name."""
-    wrong = _pattern(_NOT_IN_NAMES).search(name)
+    wrong = _wrong(f"-{name}") if name else "it is empty"       # -aux and -.x are names as any other
     if wrong:
-        raise ValueError(f"--name {name!r:.99}: {wrong.group()!r} cannot stand in a file name")
-    if not name or name != name.strip() or name.endswith(".") or len(name.encode()) > _MAX_NAME:
-        raise ValueError(f"--name {name!r:.99} cannot end a file name: give 1 to {_MAX_NAME} bytes, "
-                         "without blanks around or a dot at the end")
+        raise ValueError(f"--name {name!r:.99}: {wrong}")
 
 
 def _check_mark(key: str) -> str:
     """A mark's key as parts joined by /; ValueError says what is wrong with it."""
-    shown = f"mark {key!r:.99}"
     parts = [part for part in key.replace(os.sep, "/").split("/") if part]
-    if key.startswith("/") or os.path.isabs(key) or not parts or any(part in (".", "..") for part in parts):
-        raise ValueError(f"{shown} leaves the root: give a relative name such as best/lr")
-    if len(parts) == 1 and (parts[0].isdigit() or _pattern(_RUN_NAME).fullmatch(parts[0])):
-        raise ValueError(f"{shown} names a run: the key comes first, then the runs, as in `mark best {parts[0]:.99}`")
-    for part in parts:
-        wrong = _pattern(_NOT_IN_NAMES).search(part)
-        if wrong or part.startswith(".") or part != part.strip() or len(part.encode()) > _MAX_NAME or len(parts) > 16:
-            raise ValueError(f"{shown} cannot be a folder's name{f': it has {wrong.group()!r}' if wrong else ''}")
+    if key.startswith("/") or ".." in parts or not 0 < len(parts) <= 16:
+        wrong = "give a relative name such as best/lr"
+    elif key.strip("/").isdigit():
+        wrong = f"that names a run: the key comes first, then the runs, as in `mark best {key:.99}`"
+    else:
+        wrong = next(filter(None, map(_wrong, parts)), "")
+    if wrong:
+        raise ValueError(f"mark {key!r:.99}: {wrong}")
     return "/".join(parts)
 
 
-def _mark(root: str, key: str, name: str, shared: bool) -> None:
-    """Link a run under marked/<key>/; a link planted there is not followed."""
-    _link(root, os.path.relpath(os.path.join(_mark_folder(root, key), f"{name}.yaml"), root), name, shared)
+def _mark_part(text: str) -> str:
+    """A folder's name for any value: `a/b` -> `a-b`, `.x.` -> `x`, nothing -> `-`, `con` -> `-con`."""
+    encoding = sys.getfilesystemencoding()              # a name's bound is in bytes
+    name = text.encode(encoding, "replace")[:_MAX_NAME].decode(encoding, "ignore")
+    name = _pattern(_NOT_IN_NAMES).sub("-", name)
+    name = _pattern(r"\A[.\s]+|[.\s]+\Z").sub("", name)
+    return f"-{name}" if _wrong(name) else name
 
 
-def _mark_folder(root: str, key: str) -> str:
-    """The folder of a mark; OSError where a link on the way may lead out of the root."""
-    folder = root
-    for part in ("marked", *filter(None, key.split("/"))):
-        folder = os.path.join(folder, part)
-        if os.path.islink(folder):
-            raise OSError(errno.ELOOP, "is a link, and may lead out of the root: remove it", folder)
-    return folder
+def _wrong(part: str) -> str:
+    """Why a text is no name for a folder on Linux, macOS and Windows; '' where it is one."""
+    stranger = _pattern(_NOT_IN_NAMES).search(part)
+    if stranger:
+        return f"{stranger.group()!r} cannot stand in a file name"
+    too_long = len(part.encode()) > _MAX_NAME + 1       # with the dash before it
+    if too_long or _pattern(_NO_FOLDER).fullmatch(part):
+        return f"give 1 to {_MAX_NAME} bytes without blanks and dots around, no run and no device of Windows"
+    return ""
 
 
 def _config_path(word: str, root: str) -> str:
     """The file that --config names: a path, a run's folder, number or name."""
-    found = None if os.path.lexists(word) and not _is_number(word) else _find_run(root, word)
-    if found is not None:
-        return os.path.join(root, *found, "params.yaml")
-    if _is_number(word) and not os.path.lexists(word):
+    found = _find_runs(root, word) if _is_number(word) or not os.path.lexists(word) else []
+    if len(found) > 1:
+        several = ", ".join(map("/".join, found))
+        raise ValueError(f"--config {_shown(word)} names {_shown(several)}: give the folder of one")
+    if found:
+        word = os.path.join(root, *found[0])
+    elif _is_number(word) and not os.path.lexists(word):
         raise ValueError(f"--config {word:.99}: there is no run of this number in {_shown(root)}")
-    if os.path.isdir(word):
-        inside = os.path.join(word, "params.yaml")
-        if not os.path.exists(inside):
-            raise ValueError(f"--config {_shown(word)} is a folder without params.yaml: give a run's folder, or a yaml file")
-        return inside
-    return word
+    return os.path.join(word, "params.yaml") if os.path.isdir(word) else word
 
 
-def _find_run(root: str, word: str) -> tuple[str, str] | None:
-    """The part and the name of the run that a number or a folder's name names, or None."""
-    return next(((part, name) for part in _PARTS for name in _run_names(root, part) if _is_named(name, word)), None)
+def _find_runs(root: str, word: str) -> list[tuple[str, str]]:
+    """The part and the name of each run that a number or a folder's name names."""
+    start = word.lstrip("0") + "-"
+    return [(part, name) for part in _PARTS for name in _run_names(root, part)
+            if name == word or (_is_number(word) and name.lstrip("0").startswith(start))]
 
 
-def _is_named(name: str, word: str) -> bool:
-    """Whether a word is a run's number or its folder's name."""
-    return word == name or (_is_number(word) and word.lstrip("0") == str(_number(name)))
+def _run_names(root: str, part: str) -> list[str]:
+    """The names of the runs in runs/, tmp/ or fails/, by number; what else lies there is not exman's."""
+    names = filter(_pattern(_RUN_NAME).fullmatch, _listed(f"{root}/{part}"))
+    return sorted(names, key=lambda name: (_number(name), name))
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
+def _number(name: str) -> int:
+    """The number of a run's name."""
+    return int(name.partition("-")[0])
 
 
 def _read_text(path: str) -> str:
     """Read a small regular file of UTF-8; ValueError says what it is instead."""
     try:
-        descriptor = os.open(path, _READ_FLAGS)
-    except OSError as error:
-        raise ValueError(f"{_shown(path)}: {error.strerror}") from None
-    except ValueError as error:
-        raise ValueError(f"{_shown(path):.99}: {error}") from None
-    try:
-        info = os.fstat(descriptor)
-        if not stat.S_ISREG(info.st_mode):
-            raise ValueError(f"{_shown(path)} is no regular file")
-        with open(descriptor, "rb", closefd=False) as file:
-            data = file.read(_MAX_YAML + 1) if info.st_size <= _MAX_YAML else b""
-    except OSError as error:
-        raise ValueError(f"{_shown(path)}: {error.strerror}") from None
-    finally:
-        os.close(descriptor)
-    if max(len(data), info.st_size) > _MAX_YAML:
-        raise ValueError(f"{_shown(path)} is larger than {_MAX_YAML >> 20} MiB: no file of parameters")
-    try:
+        with open(path, "rb", opener=lambda name, _: os.open(name, _READ_FLAGS)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ValueError("this is no regular file")
+            data = file.read(_MAX_YAML + 1)
+        if len(data) > _MAX_YAML:
+            raise ValueError(f"larger than {_MAX_YAML >> 20} MiB, so no file of parameters")
         return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{_shown(path)} is no text in UTF-8: byte {error.start}") from None
+    except (OSError, ValueError) as error:              # also of a path with NUL, and of what is no UTF-8
+        raise ValueError(f"{_shown(path):.999}: {getattr(error, 'strerror', None) or error}") from None
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+def _reason(error: OSError) -> str:
+    """One line: the path, what the system says, and what to do about what people meet."""
+    code = errno.errorcode.get(error.errno or 0, "unknown")
+    advice = next((words for codes, words in _ADVICE.items() if code in codes), "")
+    return ": ".join(filter(None, [_shown(error.filename or ""), error.strerror or str(error), advice]))
+
+
+_ADVICE = {
+    "ENOSPC EDQUOT": "free some space there",
+    "EACCES EPERM EROFS": "choose another root=, or mend its permissions",
+    "EEXIST ENOTDIR": "a file stands where a folder must: choose another root=",
+}
+
+
+def _shown(path: object) -> str:
+    """A path as one printable line."""
+    text = str(path)
+    return text if text.isprintable() else ascii(text)
+
+
+# ------------------------------------------------------------------------------------------------------------
 # The launch: the processes of one job share one run.
-# ---------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
+#
+# What is published is an empty file a run, made exclusively and never replaced:
+#   .launches/<launch>/<digest>.runs.<run>   rank 0 has made it, with parameters of this digest
+#   .launches/<launch>/3.<run>               rank 3 has seen it: it does not believe it twice
+#   .launches/<job>/<digest>.runs.<run>      a job of Slurm made it: requeued, it goes on in it
+#   .launches/<job>/2.<run>                  the second time again, it went on in it or made it
 
-_JOB = ("SLURM_JOB_ID", "SLURM_RESTART_COUNT", "PBS_JOBID", "LSB_JOBID", "LSB_JOBINDEX")
-# What each launcher sets: the variables of a process's rank and of the number of ranks, in all and on its node ('' where the
-# launcher tells launches apart by itself); the variables that tell one launch from the next.
-# The inner first: torchrun runs in the tasks of the others, and hydra's proxies, which start ranks, in those of srun.
+_JOB = ("SLURM_CLUSTER_NAME", "SLURM_JOB_ID", "SLURM_RESTART_COUNT", "PBS_JOBID", "LSB_JOBID", "LSB_JOBINDEX")
+_TASK = ("SLURM_JOB_ID", "SLURM_CLUSTER_NAME", "SLURM_ARRAY_TASK_ID", "SLURM_STEP_ID")
+# What each launcher sets: the variables of a process's rank, of the number of ranks, and of that on its node
+# ('' where the next tell enough); the variables that tell one launch from another. The inner first: torchrun
+# runs in the tasks of the others, and hydra's proxies, which start ranks, in those of srun.
 _LAUNCHERS = (
     ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT")),
-    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "", ("PMIX_NAMESPACE", "OMPI_MCA_orte_precondition_transports")),
+    ("HOROVOD_RANK", "HOROVOD_SIZE", "", ("HOROVOD_GLOO_RENDEZVOUS_ADDR", "HOROVOD_GLOO_RENDEZVOUS_PORT")),
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "",
+     ("PMIX_NAMESPACE", "OMPI_MCA_orte_precondition_transports")),
     ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_LOCAL_SIZE", ("SLURM_STEP_ID",)),
     ("PALS_RANKID", "PALS_SIZE", "", ("PALS_APID",)),
     ("FLUX_TASK_RANK", "FLUX_JOB_SIZE", "", ("FLUX_JOB_ID",)),
@@ -2105,196 +2074,54 @@ _LAUNCHERS = (
     ("PMIX_RANK", "", "", ("PMIX_NAMESPACE",)),
 )
 
-_PARSES = itertools.count()                             # the n-th run of one rank is the n-th run of every rank
-_BEQUEST: list[list[Any]] = []                          # the runs of this process, for its workers
-_JOINED: list[str] = []                                 # the runs of its parent that this worker has joined
+_PARSES = itertools.count()                     # the n-th run of one rank is the n-th run of every rank
+_LEFT = os.environ.get("EXMAN_RUNS", "").split("\n")    # what the parent of this process left for its workers
+_BEQUEST: list[str] = []                        # what this process leaves for its own
 
 
-def _launch(settings: _Settings, record: _Record) -> Run:
-    """Make the run of one parse, or join the one that this job has made."""
-    root, count = settings.folder(), next(_PARSES)
-    run, job = _inherited(root, record), _job(os.environ)
-    if run is None:
-        run = _shared_run(root, settings, record, *job, count) if job else _make_run(root, settings, record)
-    if run._maker == os.getpid():
-        for note in record.notes:
-            _say(note)
-        path, here = run._folder(), os.path.join(_absolute(os.curdir), "")
-        _say(f"run {run.id}: {_shown(path[len(here):] if path.startswith(here) else path)}")
-    _bequeath(run, record)
-    return run
-
-
-def _job(environ: Any) -> tuple[str, list[str]] | None:
-    """The rank of this process and what names its launch, or None where it stands alone."""
-    for rank_name, size_name, local_size_name, names in _LAUNCHERS:
-        rank = environ.get(rank_name)
-        if rank is None:
-            continue
-        size = environ.get(size_name, "")
-        # SLURM_PROCID alone is a batch script's, RANK alone a script's own; one rank of a size of 1 is not a job.
-        if not _is_number(rank) or size in ("0", "1") or (not size and size_name):
-            continue
-        told = [environ.get(name, "") for name in (*_JOB, *names)]
-        if local_size_name and size == environ.get(local_size_name):
-            # torchrun's names may be `none` and port 29500 each time; on one node the process that starts the ranks tells.
-            told += [environ.get("TORCHELASTIC_RESTART_COUNT", ""), _starter(local_size_name)]
-        return rank, [rank_name, *told]
-    return None
-
-
-def _starter(variable: str) -> str:
-    """Name the nearest process above that was started without this variable: host, pid and, from /proc, start time."""
-    pid = os.getppid()
-    try:
-        while f"\0{variable}=".encode() in b"\0" + _proc(f"{pid}/environ"):    # a shell script between it and the rank
-            pid = int(_stat(pid)[1])
-    except OSError:
-        pass                                            # no /proc, or a process of another user, which no rank is
-    host = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
-    return f"{host} {pid} {int(_stat(pid)[19])}"
-
-
-def _proc(name: str) -> bytes:
-    with open(f"/proc/{name}", "rb") as file:
-        return file.read()
-
-
-def _stat(pid: object) -> list[bytes]:
-    """The fields of /proc/<pid>/stat behind the program's name; where there is no /proc, zeros."""
-    try:
-        return _proc(f"{pid}/stat").rpartition(b")")[2].split()
-    except OSError:
-        return [b"0"] * 50
-
-
-def _shared_run(root: str, settings: _Settings, record: _Record, rank: str, launch: list[str], count: int) -> Run:
-    """The run of a job: rank 0 makes and publishes it, the ranks with the same parameters join it.
-
-    .launches/<launch>/run            what rank 0 made: a digest of its parameters, and the run
-    .launches/<launch>/12.3           rank 3 has seen run 12: it believes each once, so a second launch waits for its own
-    .launches/<launch>/12-<digest>    the run of the ranks with other parameters, by the one that created 12-<digest>.claim
-    """
-    import hashlib
-    mine, launched = [hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:24]
-                      for text in (record.identity, repr([*launch, root, count]))]      # a path may be undecodable
-    folder = os.path.join(root, ".launches", launched)
-    joined, turn = "", "run"
-    try:
-        _make_folder(folder, settings.shared)
-        if rank.strip("0"):
-            joined, turn = _awaited(folder, mine, rank, settings.shared)
-    except OSError:
-        turn = ""                                       # where nothing can be written, making a run tells the reason
+def _launch(settings: _Settings, record: _Record, earlier: Run | None) -> Run:
+    """Make the run of one parse, or join the one that its job has made; earlier: that of the stage before."""
+    root, shared, nth = settings.folder(), settings.shared, next(_PARSES)
+    digest, (rank, launch) = _digest(record.identity), _job(dict(os.environ))
+    folder = f"{root}/.launches/" + _digest(f"{launch} {nth}")
+    joined = _inherited(f"{digest} {root}")
+    if joined is None and rank > 0 and not (earlier and earlier._maker == os.getpid()):
+        joined = _awaited(folder, digest, rank, shared)
     if joined:
-        return Run(root, *joined.split("/", 1), rank=rank, shared=settings.shared)
-    run = _make_run(root, settings, record)
-    try:
-        if turn:
-            _replace(os.path.join(folder, turn), f"{mine} {run._part}/{run.name}".encode(), settings.shared)
-        if turn == "run":
-            _sweep(os.path.dirname(folder))
-    except OSError as error:
-        _say(f"the other ranks will not find run {run.id}: {_reason(error)}")
+        part, name, signature = joined
+        run = Run(root, part, name, rank=signature, shared=shared)
+    else:
+        run = _own_run(root, settings, record, earlier, f"{digest}-{nth}")
+        if rank == 0:
+            _publish(folder, digest, rank, run)
+    if len(_BEQUEST) < 16:                      # a script parses a few times; the environment has its bounds
+        _BEQUEST.append(f"{digest} {run._base}/{run._part}/{run.name}/{run._rank}")
+        os.environ["EXMAN_RUNS"] = "\n".join(_BEQUEST)
     return run
 
 
-def _awaited(folder: str, mine: str, rank: str, shared: bool) -> tuple[str, str]:
-    """The run to join, or '' and the name under which to publish one; neither once the time is up."""
-    seconds = _wait_seconds()
-    deadline, since = time.monotonic() + seconds, time.time() - _age() - seconds
-    awaited, passed, pause = "run", "", 0.01
-    while True:
-        digest, run = _published(os.path.join(folder, awaited), since)
-        if run and awaited != "run":
-            return run, ""
-        if run and run != passed:
-            passed, number = run, _number(run.partition("/")[2])
-            if _create(os.path.join(folder, f"{number}.{rank}"), shared):
-                if digest == mine:
-                    return run, ""
-                awaited, since = f"{number}-{mine}", 0.0
-                if _create(os.path.join(folder, f"{awaited}.claim"), shared):
-                    return "", awaited
-                continue
-        if time.monotonic() > deadline:
-            _say(f"rank {rank} found no run of its job within {seconds:g} s (EXMAN_WAIT): it makes its own")
-            return "", ""
-        time.sleep(pause)
-        pause = min(pause * 1.5, 0.5)
-        os.utime(folder)                                # else a network mount may go on answering that nothing is there
+def _digest(text: str) -> str:
+    """Tell texts apart; hashlib, and crc32 too, cost more than a launch."""
+    prime = 999_999_999_999_999_989
+    return f"{int.from_bytes(text.encode('utf-8', 'replace'), 'big') % prime:x}"
 
 
-def _age() -> float:
-    """The seconds since this process was started, or 0 where there is no /proc."""
-    try:
-        return float(_proc("uptime").split()[0]) - int(_stat("self")[19]) / os.sysconf("SC_CLK_TCK")
-    except OSError:
-        return 0.0
+def _inherited(told: str) -> list[str] | None:
+    """Part, name and rank of the run of the process that this is a worker of, if it has the same parameters.
 
-
-def _wait_seconds() -> float:
-    try:
-        seconds = float(os.environ.get("EXMAN_WAIT", "60"))
-    except ValueError:
-        seconds = -1.0
-    return seconds if seconds >= 0 else 60.0            # so nan, too, is no time to wait
-
-
-def _published(path: str, since: float) -> tuple[str, str]:
-    """The digest and the run, as <part>/<name>, of what was published after a time; two empty words while there is none."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            fresh = os.fstat(file.fileno()).st_mtime >= since
-            digest, _, run = file.read(999).partition(" ")
-    except (OSError, UnicodeDecodeError):
-        return "", ""
-    part, _, name = run.partition("/")
-    return (digest, run) if fresh and part in _PARTS and _pattern(_RUN_NAME).fullmatch(name) and "/" not in name else ("", "")
-
-
-def _sweep(folder: str) -> None:
-    """Remove what launches of past days left."""
-    for name in os.listdir(folder):
-        path = os.path.join(folder, name)
-        try:
-            if os.stat(path).st_mtime < time.time() - 2 * 86400:
-                _remove_tree(path)
-        except OSError:
-            pass                                        # another rank 0 was first
-
-
-def _bequeath(run: Run, record: _Record) -> None:
-    """Leave word of the run for the workers of this process, which may run its script's top level again."""
-    entry = [run._base, run._part, run.name, run._rank, _checksum(record)]
-    if len(_BEQUEST) < 16 and _storable(entry) == entry:    # a top level parses a few times; the environment has its bounds
-        _BEQUEST.append(entry)
-        os.environ["EXMAN_RUNS"] = _flow(_BEQUEST)
-
-
-def _inherited(root: str, record: _Record) -> Run | None:
-    """The run of the process that this one is a worker of, if it has the same parameters.
-
-    Workers are those of multiprocessing, and the ranks that Lightning starts by itself: LOCAL_RANK from 1 on, no RANK.
+    Workers are those of multiprocessing while they import the main script again, and the ranks that Lightning
+    starts by itself: LOCAL_RANK from 1 on, no RANK.
     """
-    local_rank = "" if "RANK" in os.environ else os.environ.get("LOCAL_RANK", "").strip("0")
-    if not _worker_name() and not local_rank:
-        return None
-    try:
-        entries = load_yaml(f"runs: {os.environ.get('EXMAN_RUNS') or '[]'}")["runs"]
-        bequest = [(base, part, name, rank, checksum) for base, part, name, rank, checksum in entries]
-    except (TypeError, ValueError):                     # YAMLError is one; of another version, or not exman's at all
-        return None
-    for base, part, name, rank, checksum in bequest:
-        if base == root and checksum == _checksum(record) and name not in _JOINED:
-            _JOINED.append(name)
-            return Run(root, part, name, rank=rank or local_rank)
+    process = sys.modules.get("multiprocessing.process")
+    local_rank = 0 if "RANK" in os.environ else max(0, _count(os.environ.get("LOCAL_RANK", "")))
+    if local_rank or (process and hasattr(process.current_process(), "_inheriting")):
+        for line in _LEFT:
+            theirs, *words = line.rsplit("/", 3)
+            if theirs == told:
+                _LEFT.remove(line)              # the next parse joins the next run
+                part, name, rank = words
+                return [part, name, rank or str(local_rank or "")]
     return None
-
-
-def _checksum(record: _Record) -> int:
-    """Tells the few runs of one process apart by their parameters; hashlib, and crc32 too, cost more than a launch."""
-    return int.from_bytes(record.identity.encode("utf-8", "replace"), "big") % 999_999_999_999_999_989      # a prime
 
 
 def _worker_name() -> str:
@@ -2303,22 +2130,191 @@ def _worker_name() -> str:
     if process is None:
         return ""
     worker = process.current_process()
-    if process.parent_process() is None and not hasattr(worker, "_inheriting"):     # so while the main script is imported
+    # While it imports the main script, it has no parent yet.
+    if process.parent_process() is None and not hasattr(worker, "_inheriting"):
         return ""
     return re.sub(r"[^\w.-]", "-", worker.name)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# YAML out: a flat dict becomes text, one parameter a line, that readers of YAML 1.1 and of YAML 1.2 take for the same values.
-# ---------------------------------------------------------------------------------------------------------------------
+def _job(environ: dict[str, str]) -> tuple[int, str]:
+    """The rank that a launcher gave this process, and a name of its launch; -1 where it stands alone."""
+    for rank_name, size_name, local_name, names in () if _worker_name() else _LAUNCHERS:
+        rank, size = _count(environ.get(rank_name, "")), environ.get(size_name, "")
+        # SLURM_PROCID alone is a batch script's, RANK alone a script's own; a rank of a size of 1 is no job.
+        if rank < 0 or (size_name and _count(size) <= max(rank, 1)):
+            continue
+        local = environ.get(local_name)
+        starter = _starter(local_name if local else rank_name)
+        if starter < 0:
+            continue
+        # A script may have set RANK itself, perhaps in the tasks of another launcher.
+        bare = rank_name == "RANK" and not local
+        outer = _job({name: environ[name] for name in environ if name != "RANK"})[1] if bare else ""
+        address = environ.get("MASTER_ADDR", "") if rank_name == "RANK" else ""
+        loopback = address.startswith(("127.", "localhost", "::1"))
+        launch = [rank_name, size, outer, _host() if loopback else ""]
+        launch += [environ.get(name, "") for name in (*_JOB, *names)]
+        if local == size or (bare and loopback and not outer):
+            # On one node: torchrun's names may be `none` and port 29500 each time. Without /proc, no more.
+            launch.append(_holder(starter) if _started(starter) else "")
+            launch.append(environ.get("TORCHELASTIC_RESTART_COUNT", ""))
+        else:
+            # On several, hydra's proxies, which start the ranks, name the port of their mpiexec.
+            words = _proc(starter, "cmdline") + _proc(_stat(starter)[0], "cmdline")
+            launch += re.findall(r"--(?:control|upstream)-(?:host|port)\0[^\0]+", words)
+        return rank, _digest(repr(launch))
+    return -1, ""
+
+
+def _count(text: str) -> int:
+    """A rank or a size as a launcher wrote it, -1 where that is no number."""
+    return int(text) if _is_number(text) and len(text) < 10 else -1
+
+
+def _starter(variable: str) -> int:
+    """The process that started the ranks: the nearest above that was started without this variable.
+
+    -1: another Python is between: what a rank, an agent of sweeps or ray below a rank has started is no rank.
+    """
+    pid, program = os.getppid(), os.path.realpath("/proc/self/exe")
+    while f"\0{variable}=" in "\0" + _proc(pid, "environ"):
+        if os.path.realpath(f"/proc/{pid}/exe") == program:
+            return -1
+        pid = _stat(pid)[0]
+    return pid
+
+
+def _holder(pid: int) -> str:
+    return f"{_host()} {pid} {_started(pid)}"
+
+
+def _host() -> str:
+    return os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
+
+
+def _started(pid: int) -> int:
+    """When a process was started, in clock ticks after the boot; 0 where there is none, or no /proc."""
+    return _stat(pid)[1]
+
+
+def _stat(pid: int) -> tuple[int, int]:
+    """The parent and the start of a process."""
+    fields = _proc(pid, "stat").rpartition(")")[2].split() or ["0"] * 20
+    return int(fields[1]), int(fields[19])
+
+
+def _proc(pid: int, name: str) -> str:
+    """A file of /proc; nothing where it cannot be read: another user's process, another system."""
+    try:
+        with open(f"/proc/{pid}/{name}", encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def _awaited(folder: str, digest: str, rank: int, shared: bool) -> list[str] | None:
+    """Part, name and rank of the run that rank 0 publishes; None: other parameters, or the time is up."""
+    wait = re.match(r"[0-9]+(\.[0-9]+)?\Z", os.environ.get("EXMAN_WAIT", ""))
+    seconds, pause = float(wait.group() if wait else 60), 0.01
+    deadline, ticks = time.monotonic() + seconds, _started(os.getpid())
+    # Not by /proc/uptime: that may be the container's, and starts count from the boot of the host.
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK") if ticks else 0
+    _make_folder(folder, shared)
+    os.utime(folder)
+    since = os.stat(folder).st_mtime - max(age, 0) - seconds    # by the clock that dates what is published
+    while True:
+        seen = _seen(folder, digest, rank, since, shared)
+        if seen:
+            return [*seen[1:], str(rank)] if seen[0] == digest else None
+        if time.monotonic() > deadline:
+            _say(f"rank {rank} found no run of its job within {seconds:g} s (EXMAN_WAIT): it makes its own")
+            return None
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.5)
+        os.utime(folder)                        # else a network mount may go on saying that nothing is there
+
+
+def _seen(folder: str, digest: str, who: int, since: float, shared: bool) -> list[str] | None:
+    """Digest, part and name of a run that was published here after a time, and is new to this rank."""
+    found = []
+    for entry in os.scandir(folder):
+        words = entry.name.split(".", 2)
+        if len(words) == 3 and words[1] in _PARTS and _pattern(_RUN_NAME).fullmatch(words[2]):
+            if entry.stat().st_mtime >= since:
+                found.append(words)
+    # Its own parameters first, and the newest.
+    for words in sorted(found, key=lambda words: (words[0] == digest, words[2]), reverse=True):
+        if _create(f"{folder}/{who}.{words[2]}", shared):
+            return words
+    return None
+
+
+def _publish(folder: str, digest: str, who: int, run: Run) -> None:
+    """Leave word of a run for the other processes of its job; once in a while, remove what old jobs left."""
+    try:
+        _make_folder(folder, run._shared)
+        _create(f"{folder}/{who}.{run.name}", run._shared)
+        _create(f"{folder}/{digest}.{run._part}.{run.name}", run._shared)
+        for old in os.scandir(os.path.dirname(folder)) if run.id % 100 == 1 else ():
+            if old.stat().st_mtime < time.time() - 60 * 86400:       # a requeue may come weeks later
+                _remove_tree(old.path)
+    except OSError as error:
+        _say(f"the other processes of this job will not find run {run.id}: {_reason(error)}")
+
+
+def _own_run(root: str, settings: _Settings, record: _Record, earlier: Run | None, digest: str) -> Run:
+    """The run of a process that joins none: of its job's earlier start, of its earlier stage, or new."""
+    job = [os.environ.get(name, "") for name in _TASK]
+    folder, news = f"{root}/.launches/" + _digest(f"{job} {digest}"), ""
+    start = max(0, _count(os.environ.get("SLURM_RESTART_COUNT", "")))
+    run = _requeued(root, folder, start, record, settings.shared) if start else None
+    if run:
+        news = " goes on"
+    elif earlier and earlier._base == root and _take_over(earlier, record):
+        run = earlier
+    else:
+        run = _make_run(root, settings, record)
+    if job[0]:
+        _publish(folder, digest, start, run)
+    for note in record.notes:
+        _say(note)
+    if not earlier or earlier.name != run.name:
+        path, here = run._folder(), os.path.join(_absolute(os.curdir), "")
+        _say(f"run {run.id}{news}: {_shown(path[len(here):] if path.startswith(here) else path)}")
+    return run
+
+
+def _requeued(root: str, folder: str, start: int, record: _Record, shared: bool) -> Run | None:
+    """The run in which this start of a job of Slurm goes on; out of fails/ where it had failed."""
+    _make_folder(folder, shared)
+    seen = _seen(folder, "", start, 0, shared)
+    if seen:
+        run = Run(root, seen[1], seen[2], shared=shared, maker=os.getpid())
+        if os.path.isdir(f"{root}/fails/{run.name}"):
+            os.rename(f"{root}/fails/{run.name}", run._folder())
+            _list(root, run.name, record, shared)
+        if os.path.isdir(run._folder()):
+            _unlink(f"{run._folder()}/end.yaml")
+            # It counts as running while this process is there.
+            holder = f"{_holder(os.getpid())} \n".encode("utf-8", "replace")
+            _write_whole(f"{root}/.ids/{run.id // 1000}/{run.id}", holder, shared)
+            return run
+    _say("this job was requeued, and no run of its earlier starts has these parameters: a new one")
+    return None
+
+
+# ------------------------------------------------------------------------------------------------------------
+# YAML out: a flat dict becomes text, one parameter a line, with the same values for YAML 1.1 and YAML 1.2.
+# ------------------------------------------------------------------------------------------------------------
 
 _NESTING = 64       # lists and dicts within one value, for both doors: far from the RecursionError of either
 _KEY_LENGTH = 1024  # what YAML allows a key that stands on one line with its value
 _DIGITS = 4300      # CPython prints and reads no longer integer
+_HUGE = 10 ** _DIGITS
 
 
 class YAMLError(ValueError):
-    """A text that load_yaml does not read, or a value that dump_yaml does not write; `line` is the text's, from 1, or None."""
+    """A text that load_yaml does not read, with its `line` (from 1), or a value that dump_yaml does not."""
 
     def __init__(self, reason: str, line: int | None = None) -> None:
         super().__init__(reason if line is None else f"line {line}: {reason}")
@@ -2326,7 +2322,7 @@ class YAMLError(ValueError):
 
 
 def dump_yaml(params: dict[Any, Any]) -> str:
-    r"""Write a dict of plain values (None, bool, int, float, str, lists and dicts of these) as YAML, one key a line.
+    r"""Write a dict of plain values (None, bool, int, float, str, lists and dicts of these), one key a line.
 
     >>> dump_yaml({"lr": 1e-05, "sizes": [64, 32], "country": "no"})
     "lr: 1.0e-05\nsizes: [64, 32]\ncountry: 'no'\n"
@@ -2338,103 +2334,78 @@ def dump_yaml(params: dict[Any, Any]) -> str:
     lines = []
     try:
         for key, value in params.items():
-            name = _str_key(key) if type(key) is str else _key_text(key)
-            lines.append(f"{name}: {_EMITTERS.get(type(value), _flow)(value)}\n")
-    except YAMLError as error:
+            lines.append(f"{_key_text(key)}: {_flow(value)}\n")
+    except ValueError as error:  # also that of an integer beyond sys.set_int_max_str_digits
         raise YAMLError(f"parameter {_short(key)}: {error}") from None
     return "".join(lines) or "{}\n"
 
 
 def _flow(value: Any, depth: int = 0) -> str:
-    """value -> its text on one line: [1, 2.5, a] -> '[1, 2.5, a]'; depth counts the lists and dicts around it."""
-    kind = type(value)
-    emit = _EMITTERS.get(kind)
-    if emit is not None:
-        return emit(value)
-    if kind is not list and kind is not dict:
-        raise YAMLError(f"a {kind.__name__[:60]} is not plain: give None, a bool, int, float, str, or a list or dict of these")
-    if depth == _NESTING:
+    """value -> its text on one line: [1, 2.5, a] -> '[1, 2.5, a]'; depth: the lists and dicts around it."""
+    if depth > _NESTING:
         raise YAMLError(f"more than {_NESTING} lists and dicts within each other")
+    kind = type(value)
+    if kind in _EMITTERS:
+        return _EMITTERS[kind](value)
+    if kind is not list and kind is not dict:
+        raise YAMLError(f"a {kind.__name__[:60]} is not plain: "
+                        "give None, a bool, int, float, str, list or dict")
     if kind is list:
-        return "[" + ", ".join([
-            emit(item) if (emit := _EMITTERS.get(type(item))) else _flow(item, depth + 1) for item in value]) + "]"
-    return "{" + ", ".join([f"{_key_text(key)}: {_flow(item, depth + 1)}" for key, item in value.items()]) + "}"
+        return "[" + ", ".join([_flow(item, depth + 1) for item in value]) + "]"
+    items = [f"{_key_text(key)}: {_flow(item, depth + 1)}" for key, item in value.items()]
+    return "{" + ", ".join(items) + "}"
 
 
 def _key_text(key: Any) -> str:
-    if type(key) is str:
-        return _str_key(key)
-    text = _EMITTERS.get(type(key), _no_key)(key)
-    if text == ".nan":  # equal to nothing, itself included
-        _no_key(key)
-    return _short_enough(text, key)
-
-
-@functools.lru_cache(maxsize=1000)  # run after run has the same keys
-def _str_key(key: str) -> str:
-    return _short_enough(_str_text(key), key)
-
-
-def _short_enough(text: str, key: Any) -> str:
+    if type(key) not in _EMITTERS or key != key:  # a nan is equal to nothing, itself included
+        raise YAMLError(f"the key {_short(key)} is not plain: "
+                        "give a str, None, bool, int, or a float but nan")
+    text = _EMITTERS[type(key)](key)
     if len(text) > _KEY_LENGTH:
         raise YAMLError(f"the key {_short(key)} is longer than {_KEY_LENGTH} characters")
     return text
 
 
-def _no_key(key: Any) -> str:
-    raise YAMLError(f"the key {_short(key)} is not plain: give a str, None, a bool, an int or a float that is no nan")
-
-
 def _int_text(value: int) -> str:
-    try:
-        text = repr(value)
-    except ValueError:  # beyond sys.set_int_max_str_digits
-        text = ""
-    if not text or len(text) > _DIGITS and len(text.lstrip("-")) > _DIGITS:
+    if abs(value) >= _HUGE:
         raise YAMLError(f"an integer of more than {_DIGITS} digits")
-    return text
+    return repr(value)
 
 
 def _float_text(value: float) -> str:
     """0.1 -> '0.1', 1e-05 -> '1.0e-05': without the dot it is a string in YAML 1.1."""
-    text = repr(value)
-    if "n" in text:
-        return {"inf": ".inf", "-inf": "-.inf"}.get(text, ".nan")
-    return text.replace("e", ".0e") if "e" in text and "." not in text else text
+    text = repr(value).replace("inf", ".inf").replace("nan", ".nan")
+    return text if "." in text else text.replace("e", ".0e")
 
 
+@functools.lru_cache(maxsize=1000)  # run after run has the same keys and words
 def _str_text(text: str) -> str:
     """The plainest text that every reader takes for this string: adam, 'no', "two\\nlines"."""
     if text.isidentifier() and text.isascii():  # most keys and words, without the cost of a pattern
         return text if text not in _WORDS else f"'{text}'"
-    if not text.isprintable() or not text.isascii() and max(text) > "\uffff":
+    if not text.isprintable() or max(text, default="") > "\uffff":
         return '"' + "".join(map(_escaped, text)) + '"'
-    # A letter first: what starts with a digit, a sign or a dot may be a number, a time or a date to some reader.
-    if ((text[:1].isalpha() or text.startswith(("_", "/"))) and text[-1] != " " and "  " not in text
-            and text.encode().translate(None, _PLAIN_SIGNS).decode().isalnum()):
+    if _pattern(_PLAIN_WORDS).fullmatch(text):
         return text
     return "'" + text.replace("'", "''") + "'"
 
 
 def _escaped(char: str) -> str:
-    if char in _SHORT_ESCAPES:
-        return _SHORT_ESCAPES[char]
-    if char.isprintable() and char <= "\uffff":
+    if char.isprintable() and char <= "\uffff" and char not in '"\\':
         return char
-    code = ord(char)
-    if 0xD800 <= code <= 0xDFFF:
+    if "\ud800" <= char <= "\udfff":
         raise YAMLError(f"the lone surrogate {char!r} is no character")
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return '\\"' if char == '"' else char.encode("unicode_escape").decode()
 
 
 # Exact types only: the repr of a numpy float or of a `class E(str, Enum)` is no YAML.
 _EMITTERS: dict[type, Callable[[Any], str]] = {
-    str: _str_text, bool: {True: "true", False: "false"}.__getitem__, int: _int_text, float: _float_text,
-    type(None): {None: "null"}.__getitem__}
-_SHORT_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-_PLAIN_SIGNS = b" _./\\+@%=*()~-"                       # what may stand among the letters of words without quotes
+    str: _str_text, bool: lambda value: "true" if value else "false", int: _int_text, float: _float_text,
+    type(None): lambda value: "null"}
+# A letter first: what starts with a digit, a sign or a dot may be a number, a time or a date to some reader.
+_PLAIN_WORDS = r"(?:/|[^\W\d])[\w./\\+@%=*()~-]*(?: [\w./\\+@%=*()~-]+)*"
 # What YAML 1.1 or YAML 1.2 takes for a bool or a null.
-_WORDS = frozenset(form for word in ("y", "n", "yes", "no", "on", "off", "true", "false", "null")
+_WORDS = frozenset(form for word in "y n yes no on off true false null".split()
                    for form in (word, word.title(), word.upper()))
 
 
@@ -2445,21 +2416,22 @@ def _pattern(pattern: str) -> re.Pattern[str]:
 
 
 def _short(value: Any) -> str:
-    """What the user wrote, by its repr, in a line: a text cut to 40 characters, for other things than plain ones their type."""
-    if type(value) is str:
-        return ascii(value if len(value) <= 40 else value[:37] + "...")
-    plain = value is None or type(value) in (bool, float) or type(value) is int and value.bit_length() < 200
-    return repr(value) if plain else f"of type {type(value).__name__[:40]}"
+    """A key as messages show it: its repr, cut at 40 characters; of what is not plain the type."""
+    kind = type(value)
+    if kind not in _EMITTERS or kind is int and value.bit_length() > 200:
+        return f"of type {kind.__name__[:40]}"
+    return ascii(value[:40] if kind is str else value)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# YAML in: a strict reader: the value that YAML 1.2 gives the text, or a YAMLError that says what is not read, and where.
-# ---------------------------------------------------------------------------------------------------------------------
-#
-# A rule takes the document and a position and returns the value and the position behind it; its docstring is its grammar.
-# The text starts and ends with a line break, so that each line has one on both sides.
+# ------------------------------------------------------------------------------------------------------------
+# YAML in: a strict reader: the value that YAML 1.2 gives a text, or what of it is not read, and its line.
+# ------------------------------------------------------------------------------------------------------------
 
-_EXPANSION = 10_000_000  # characters that all aliases of one text may stand for
+# A rule takes the text and a position and returns the value and the position behind it; its docstring is its
+# grammar. The text starts and ends with a line break, so that each line has one on both sides.
+if TYPE_CHECKING:
+    _Found = tuple[Any, int]
+    _Maker = Callable[[str], Any]
 
 
 def load_yaml(text: str) -> dict[Any, Any]:
@@ -2468,418 +2440,217 @@ def load_yaml(text: str) -> dict[Any, Any]:
     >>> load_yaml("lr: 1e-3\nsizes:\n- 64\n- 32\ncountry: no\n")
     {'lr': 0.001, 'sizes': [64, 32], 'country': 'no'}
     """
-    if text.isascii() and text.endswith("\n"):
-        found = _pattern(_OWN_LINE).findall(text)
-        if len(found) == text.count("\n"):
-            params = _own_params(found)
-            if params:
-                return params
+    body = _pattern(_OWN_COMMENT).sub("", text)
+    try:
+        params = {key: [*map(_resolve, _pattern(r"[^\[ ,]+").findall(words))] if words else
+                  quoted or plain and _resolve(plain)
+                  for key, words, quoted, plain in _pattern(_OWN_LINE).findall(body)}
+    except YAMLError:
+        params = {}                                     # the full reader says where
+    # Fewer where a line is none that exman writes, or where a key comes twice.
+    if params and len(params) == body.count("\n") and text[-1] == "\n":
+        return params
     return _parse_yaml(text, _resolve)[0]
 
 
-def _own_params(found: list[tuple[str, ...]]) -> dict[Any, Any]:
-    """The values of the lines that _OWN_LINE has taken apart: the fast way through the files that exman writes.
+def _load_record(text: str) -> dict[Any, Any]:
+    """The params.yaml of a run, as load_yaml reads it; but what was text to exman 0.1.x is text."""
+    return _parse_yaml(text, _resolve_old, _resolve_old)[0] if _is_old(text) else load_yaml(text)
 
-    None of them where a key comes twice, for the full reader says where.
+
+def _is_old(text: str) -> bool:
+    """Whether a params.yaml ends as exman 0.1.x ended it: a later one has `root: runs/...` above time."""
+    return bool(_pattern(_OLD_END).search(text))
+
+
+def _resolve_old(text: str) -> Any:
+    """A plain scalar of exman 0.1.x, which wrote YAML 1.1: there text that is now a number has no quotes."""
+    return text if _pattern(_TEXT_IN_1_1).fullmatch(text) else _resolve(text)
+
+
+def _parse_yaml(text: str, plain: _Maker, key: _Maker | None = None) -> tuple[dict[Any, Any], dict[Any, int]]:
+    """text = { comment } [ '---' ] mapping [ '...' { comment } ]   ->   mapping, lines of its keys
+
+    `plain` makes a value of a plain scalar's text ('' where a value is missing), `key` one of a plain key's.
     """
-    params: dict[Any, Any] = {}
-    comments = 0
-    for key, word, number, other in found:
-        if word:
-            params[key] = _CONSTANTS.get(word, word)
-        elif number:
-            params[key] = float(number) if "." in number else int(number)
-        elif other[:1] == "'":
-            params[key] = other[1:-1]
-        elif other:
-            params[key] = [_resolve(item) for item in other[1:-1].split(", ")] if other != "[]" else []
-        else:
-            comments += 1
-    return params if len(params) + comments == len(found) else {}
-
-
-def _scalar_line_value(text: str) -> Any:
-    """The value of a line that reads 'key: ' and then text: a scalar, a flow collection, a comment behind it."""
-    if "\n" in text or "\r" in text:
-        raise YAMLError("more than one line", 1)
-    return load_yaml(f"key: {text}\n")["key"]
-
-
-def _parse_yaml(text: str, plain: Callable[[str], Any]) -> tuple[dict[Any, Any], dict[Any, int]]:
-    """text = { comment } [ '---' ] mapping [ '...' { comment } ]   ->   the mapping, and the line of each of its keys.
-
-    `plain` turns the text of a plain scalar into its value ('' where a value is missing); keys and quoted ones it never sees.
-    """
-    lines = text[text.startswith("\ufeff"):].replace("\r\n", "\n").replace("\r", "\n")
-    doc = _Document(f"\n{lines}\n", plain)
-    odd = _pattern(_UNPRINTABLE).search(doc.text)
+    lines = _pattern(r"\r\n?").sub("\n", text[text.startswith("\ufeff"):])
+    doc = _Text(_pattern(_END).sub("\n", f"\n{lines}\n"))
+    doc.plain, doc.key, doc.lines, doc.anchors, doc.open = plain, key or _resolve, {}, {}, []
+    start = _skip(_START, doc, 0)
+    odd = _pattern(_UNPRINTABLE).search(doc) or _pattern(_MARKER).search(doc, start)
     if odd:
-        raise doc.error(odd.start(), f"the character {odd.group()!a} is read only as an escape in double quotes")
-    start = _cut_to_document(doc)
-    params, end = _value(doc, start, -1, 0)
-    if type(params) is not dict:
-        raise doc.error(start + 1, "no mapping: 'key: value' lines are expected")
-    if end < len(doc.text):
-        raise doc.error(end, "indented less than the first key")
-    line = last = 0
-    for key, pos in doc.keys.items():
-        line += doc.text.count("\n", last, pos)
-        doc.keys[key], last = line, pos
-    return params, doc.keys
+        raise doc.error(odd.end() - 1, _REFUSED.get(
+            odd.group(), f"the character {odd.group()!a} is read only as an escape in double quotes"))
+    try:
+        params, end = _value(doc, start, 0, 0)
+    except YAMLError as error:
+        raise error if error.line else doc.error(doc.at, str(error)) from None
+    if type(params) is not dict or end < len(doc):
+        raise doc.error(end, "no 'key: value' line, or one that is not indented as those above")
+    return params, doc.lines
 
 
-class _Document:
-    """One text while it is read."""
+class _Text(str):
+    """One text, and what is known of it while it is read."""
 
-    __slots__ = ("anchors", "deepest", "expanded", "keys", "plain", "text")
-
-    def __init__(self, text: str, plain: Callable[[str], Any]) -> None:
-        self.text = text
-        self.plain = plain
-        self.keys: dict[Any, int] = {}  # the position of each key of the outermost mapping
-        self.anchors: dict[str, tuple[Any, int, int] | None] = {}  # value, characters, depth; None while the value is read
-        self.expanded = 0  # characters that the aliases so far stand for
-        self.deepest = 0  # how many collections stand within each other, at most, since the innermost open anchor
+    plain: _Maker
+    key: _Maker
+    anchors: Any           # name -> value
+    open: list[str]        # the anchors whose values are being read
+    lines: dict[Any, int]  # of each key of the outermost mapping
+    line = seen = at = 1   # line and position of the last of these, position of the last plain scalar
 
     def error(self, pos: int, reason: str) -> YAMLError:
-        return YAMLError(reason, self.text.count("\n", 0, min(pos, len(self.text) - 1)) or 1)
+        return YAMLError(reason, self[:-1].count("\n", 0, pos) or 1)
+
+    def unexpected(self, pos: int, reason: str) -> YAMLError:
+        """The error for the words at pos; with a better reason where their first character tells one."""
+        words = self[pos:pos + 40].partition("\n")[0]
+        return self.error(pos, f"{_REFUSED.get(self[pos], reason)}: {words!a}")
 
     def column(self, pos: int) -> int:
         """How far right pos stands on its line; -1 behind the text, left of everything."""
-        return pos - self.text.rfind("\n", 0, pos) - 1 if pos < len(self.text) else -1
-
-    def enter(self, pos: int, depth: int) -> None:
-        """Note that values `depth` collections deep stand at pos."""
-        if depth > _NESTING:
-            raise self.error(pos, f"more than {_NESTING} lists and mappings within each other")
-        self.deepest = max(self.deepest, depth)
+        return pos - self.rfind("\n", 0, pos) - 1 if pos < len(self) else -1
 
 
-def _cut_to_document(doc: _Document) -> int:
-    """{ comment } [ newline '---' ] ... [ newline '...' { comment } ]: where the content starts; the text ends before '...'."""
-    marker = _pattern(_MARKER)
-    first = marker.match(doc.text, _next_line(doc, 0) - 1)
-    start = first.end() if first and first.group() == "\n---" else 0
-    last = marker.search(doc.text, start)
-    if last and (last.group() == "\n---" or _next_line(doc, last.end()) < len(doc.text)):
-        raise doc.error(last.end(), "a second document: a text holds one")
-    if last:
-        doc.text = doc.text[:last.start() + 1]
-    return start
+def _value(text: _Text, pos: int, least: int, depth: int, start: int = 0, after: int = 0) -> _Found:
+    """value = [ '&' name ] ( block | quoted | brackets | '*' name | plain | nothing )   indented by `least`
 
-
-def _value(doc: _Document, pos: int, indent: int, depth: int, *, item: bool = False, anchored: bool = False) -> tuple[Any, int]:
-    """value = [ '&' name ] ( list | mapping | alias | quoted | flow | plain | nothing )   right of the column `indent`
-
-    pos stands behind the ':' of a key, or the '-' of an item, at that column; the position returned is that of the next line.
+    or more. It stands behind the ':', '-', '[' or ',' before pos, within the bracket at `start`, behind the
+    anchor that ends at `after`. A value in a block takes the rest of its line too.
     """
-    text = doc.text
-    here = _skip(_BLANKS, text, pos)
-    on_own_line = text[here] == "\n" or text[here] == "#" and here > pos
-    if on_own_line:
-        here = _next_line(doc, pos)
-        column = doc.column(here)
-        if column < indent or column == indent and (item or not _is_dash(text, here)):
-            return doc.plain(""), here
-    if text[here] == "&" and not anchored:
-        return _anchored(doc, here, depth, lambda after: _value(doc, after, indent, depth, item=item, anchored=True))
-    if text[here] == "*" and anchored:
-        raise doc.error(here, "an anchor before an alias")
-    if on_own_line or item and not anchored:  # nowhere else may a block collection start
-        block = _block_list if _is_dash(text, here) else _block_map if _key(doc, here, False) else None
-        if block:
-            if "\t" in text[pos:here] and not on_own_line:
-                raise doc.error(here, "a tab before a list or mapping: indent by spaces")
-            return block(doc, here, depth)
-    value, end = _inline(doc, here, indent + 1, depth, False)
-    return value, _next_line(doc, end)
-
-
-def _block_list(doc: _Document, pos: int, depth: int) -> tuple[list[Any], int]:
-    """list = '-' value { newline '-' value }   each '-' at one column"""
-    doc.enter(pos, depth)
-    items = []
-    column = here = doc.column(pos)
-    while here == column and _is_dash(doc.text, pos):
-        item, pos = _value(doc, pos + 1, column, depth + 1, item=True)
-        items.append(item)
-        here = doc.column(pos)
-    if here > column:
-        raise doc.error(pos, "indented more than the '-' above")
-    return items, pos
-
-
-def _block_map(doc: _Document, pos: int, depth: int) -> tuple[dict[Any, Any], int]:
-    """mapping = key value { newline key value }   each key at one column"""
-    doc.enter(pos, depth)
-    items: dict[Any, Any] = {}
-    column = here = doc.column(pos)
-    while here == column:
-        found = _key(doc, pos, False)
-        if found is None:
-            raise doc.error(pos, f"no 'key: value': {_short(_rest(doc, pos))}")
-        _add_key(doc, items, found[0], pos, depth)
-        items[found[0]], pos = _value(doc, found[1], column, depth + 1)
-        here = doc.column(pos)
-    if here > column:
-        raise doc.error(pos, "indented more than the key above")
-    return items, pos
-
-
-def _key(doc: _Document, pos: int, flow: bool) -> tuple[Any, int] | None:
-    """key = ( quoted | plain ) { blank } ':'   on one line, a blank behind it but for '{"a":1}'; None where there is none"""
-    text = doc.text
-    if text[pos] in "'\"":
-        end = _skip(_QUOTED_KEY, text, pos)
-        if end == pos or not flow and text[end] not in " \t\n":
-            return None
-        key, _ = _INLINE[text[pos]](doc, pos, 0, 0)
+    if depth > _NESTING + 1:
+        raise text.error(pos, f"more than {_NESTING} lists and mappings within each other")
+    here = _next(text, after or pos, least, start)
+    own_line = "\n" in text[after or pos:here]
+    char, dash = text[here:here + 1], text[here:here + 2] in _DASHES
+    item = depth > 0 and text[pos - 1] == "-"
+    # The list of a key may stand at the key's own column.
+    if text[start] == "{" and char in ",}" or own_line and text.column(here) < least - (dash and not item):
+        return text.plain(""), here
+    end = _skip(_NAME, text, here)
+    name = text[here + 1:end]
+    if char == "&" and name and name not in text.open and not after:
+        text.open.append(name)
+        value, end = _value(text, pos, least, depth, start, end)
+        text.anchors[text.open.pop()] = value
+        return value, end
+    if not start and (own_line or item and not after and "\t" not in text[pos:here]):
+        # At the top whatever is no key, for there the block says what is wrong with it.
+        if dash or depth == 0 and char not in "[{" or _skip(_KEY[False], text, here) > here:
+            return _block(text, here, depth, dash)
+    if char in "'\"":
+        value, end = _quoted(text, here, least)
+    elif char in "[{":
+        value, end = _brackets(text, here, least, depth)
+    elif char == "*" and name in text.anchors and not text.open and not after:
+        value = text.anchors[name]  # within the values of anchors, aliases would multiply
     else:
-        end = _find(_PLAIN_END[flow], text, pos) + 1
-        if text[end - 1:end + 1] not in (": ", ":\t", ":\n") or not _pattern(_PLAIN_START[flow]).match(text, pos):
-            return None
-        name = text[pos:end - 1].rstrip(" \t")
-        if name == "<<" or name.lower() == ".nan":
-            raise doc.error(pos, f"the key {name!r} is not read: quote it, or write out what it merges")
-        key = _resolved(doc, pos, name, _resolve)
-    if end - 1 - pos > _KEY_LENGTH:
-        raise doc.error(pos, f"a key longer than {_KEY_LENGTH} characters")
+        value, end = _plain(text, here, least, start > 0)
+    if start:
+        return value, end
+    line = _next(text, end)
+    if "\n" not in text[end:line]:
+        raise text.unexpected(line, "unexpected behind a value")
+    return value, line
+
+
+def _block(text: _Text, pos: int, depth: int, dashes: bool) -> _Found:
+    """block = '-' value { newline '-' value } | key value { newline key value }   each at one column"""
+    values: Any = {}  # of a list too, by 0, 1, 2, ...
+    column = text.column(pos)
+    while text.column(pos) == column and (not dashes or text[pos:pos + 2] in _DASHES):
+        key, pos = (len(values), pos + 1) if dashes else _key(text, pos, values, depth, False)
+        values[key], pos = _value(text, pos, column + 1, depth + 1)
+    return [*values.values()] if dashes else values, pos
+
+
+def _brackets(text: _Text, start: int, least: int, depth: int) -> _Found:
+    """brackets = '[' [ value { ',' value } [ ',' ] ] ']' | '{' [ key value { ',' key value } [ ',' ] ] '}'"""
+    close = "]" if text[start] == "[" else "}"
+    values: Any = {}
+    pos = start
+    while text[pos] != close:
+        pos = _next(text, pos + 1, least, start)
+        if text[pos] != close:
+            key, pos = (len(values), pos) if close == "]" else _key(text, pos, values, depth, True)
+            values[key], pos = _value(text, pos, least, depth + 1, start)
+            pos = _next(text, pos, least, start)
+            if text[pos] not in "," + close:
+                raise text.unexpected(pos, f"no ',' or {close!r} behind a value")
+    return [*values.values()] if close == "]" else values, pos + 1
+
+
+def _key(text: _Text, pos: int, values: Any, depth: int, flow: bool) -> _Found:
+    """key = ( quoted | plain ) { blank } ':'   on one line, a blank behind it but for '{"a":1}'; not twice"""
+    end = _skip(_KEY[flow], text, pos)
+    if not 0 < end - pos <= _KEY_LENGTH + 1:
+        raise text.unexpected(pos, "no 'key: value' on one line with a blank behind the ':'")
+    name = text[pos:end - 1].rstrip(" \t")
+    text.at = pos
+    key = _quoted(text, pos, 0)[0] if name[0] in "'\"" else text.key(name)
+    if name == "<<" or key != key:
+        raise text.error(pos, f"the key {name!r} is not read: quote it, or write out what it merges")
+    if key in values:
+        raise text.error(pos, f"the key {_short(key)} stands here twice")
+    if depth == 0:
+        text.line += text.count("\n", text.seen, pos)
+        text.lines[key], text.seen = text.line, pos
     return key, end
 
 
-def _add_key(doc: _Document, items: dict[Any, Any], key: Any, pos: int, depth: int) -> None:
-    if key in items:
-        raise doc.error(pos, f"the key {_short(key)} stands here twice")
-    items[key] = None
-    if depth == 0:
-        doc.keys[key] = pos
-
-
-def _inline(doc: _Document, pos: int, least: int, depth: int, flow: bool) -> tuple[Any, int]:
-    """inline = quoted | alias | flow_list | flow_map | plain   whose further lines are indented by `least` spaces or more"""
-    read = _INLINE.get(doc.text[pos])
-    if read is not None:
-        return read(doc, pos, least, depth)
-    text, end = _plain(doc, pos, least, flow)
-    return _resolved(doc, pos, text, doc.plain), end
-
-
-def _resolved(doc: _Document, pos: int, text: str, resolve: Callable[[str], Any]) -> Any:
-    try:
-        return resolve(text)
-    except YAMLError as error:
-        raise doc.error(pos, str(error)) from None
-
-
-def _plain(doc: _Document, pos: int, least: int, flow: bool) -> tuple[str, int]:
-    """plain = words { newline words }   words end before ': ' and ' #', in a flow collection before ',[]{}' too"""
-    text, end = doc.text, _PLAIN_END[flow]
-    if not _pattern(_PLAIN_START[flow]).match(text, pos):
-        raise doc.error(pos, _REFUSED.get(text[pos]) or f"unexpected {_short(_rest(doc, pos))}")
-    pieces = []
+def _plain(text: _Text, pos: int, least: int, flow: bool) -> _Found:
+    """plain = words { newline words }   words end before ': ' and ' #', in brackets before ',[]{}' too"""
+    end = _skip(_PLAIN[flow], text, pos)
+    if end == pos:
+        raise text.unexpected(pos, "no value starts like this: quote what is text")
     while True:
-        stop = _find(end, text, pos)
-        pieces.append(text[pos:stop].rstrip(" \t"))
-        folded = _fold(doc, stop, least) if text[stop] == "\n" else None
-        if folded is None or text[folded[1]] == "#" or _pattern(end).match(text, folded[1]):
-            return "".join(pieces), stop
-        pieces.append(folded[0])
-        pos = folded[1]
-
-
-def _fold(doc: _Document, pos: int, least: int) -> tuple[str, int] | None:
-    """newline { empty line } { ' ' }*least { blank }: ' ', or a break an empty line; None if the next is indented less"""
-    breaks = 0
-    while doc.text[pos] == "\n":
-        indented = _skip(_SPACES, doc.text, pos + 1)
-        short = indented - pos - 1 < least
-        breaks += 1
-        pos = _skip(_BLANKS, doc.text, indented)
-        if pos == len(doc.text) or short and (pos > indented or doc.text[pos] != "\n"):
-            return None
-    return "\n" * (breaks - 1) or " ", pos
-
-
-def _single(doc: _Document, start: int, least: int, depth: int) -> tuple[str, int]:
-    """single = "'" { character | "''" | line break } "'" """
-    text, pos = doc.text, start + 1
-    pieces: list[str] = []
-    while True:
-        stop = _find(r"['\n]", text, pos)
-        piece = text[pos:stop]
-        if text[stop] == "\n":
-            fold, pos = _quoted_fold(doc, stop, least, start)
-            pieces += [piece.rstrip(" \t"), fold]
-        elif text[stop + 1] == "'":
-            pieces += [piece, "'"]
-            pos = stop + 2
-        else:
-            return "".join(pieces) + piece, stop + 1
-
-
-def _double(doc: _Document, start: int, least: int, depth: int) -> tuple[str, int]:
-    """double = '"' { character | escape | line break | '\\' line break } '"' """
-    text, pos = doc.text, start + 1
-    pieces: list[str] = []
-    while True:
-        stop = _find(r'["\\\n]', text, pos)
-        piece = text[pos:stop]
-        if text[stop] == '"':
-            return "".join(pieces) + piece, stop + 1
-        if text[stop] == "\n":
-            fold, pos = _quoted_fold(doc, stop, least, start)
-            pieces += [piece.rstrip(" \t"), fold]
-        elif text[stop + 1] == "\n":
-            fold, pos = _quoted_fold(doc, stop + 1, least, start)
-            pieces += [piece, fold.lstrip(" ")]
-        else:
-            char, pos = _escape(doc, stop)
-            pieces += [piece, char]
-
-
-def _quoted_fold(doc: _Document, pos: int, least: int, start: int) -> tuple[str, int]:
-    folded = _fold(doc, pos, least)
-    if folded is None:
-        raise doc.error(start, f"this quote is not closed, or its lines are not indented by {least} or more spaces")
-    return folded
-
-
-def _escape(doc: _Document, pos: int) -> tuple[str, int]:
-    r"""escape = '\' ( letter | 'x' 2 hex | 'u' 4 hex | 'U' 8 hex )"""
-    letter = doc.text[pos + 1]
-    if letter in _ESCAPES:
-        return _ESCAPES[letter], pos + 2
-    end = pos + 2 + {"x": 2, "u": 4, "U": 8}.get(letter, 0)
-    digits = doc.text[pos + 2:end]
-    if not _pattern("[0-9A-Fa-f]+").fullmatch(digits) or int(digits, 16) > 0x10FFFF or 0xD800 <= int(digits, 16) <= 0xDFFF:
-        raise doc.error(pos, f"the escape {_short(doc.text[pos:max(end, pos + 2)])} is no character")
-    return chr(int(digits, 16)), end
-
-
-def _flow_list(doc: _Document, start: int, least: int, depth: int) -> tuple[list[Any], int]:
-    """flow_list = '[' [ value { ',' value } [ ',' ] ] ']'"""
-    doc.enter(start, depth)
-    items: list[Any] = []
-    pos = _gap(doc, start + 1, least, start)
-    while doc.text[pos] != "]":
-        item, pos = _flow_value(doc, pos, least, depth + 1, start)
-        items.append(item)
-        pos = _comma(doc, pos, least, start, "]")
-    return items, pos + 1
-
-
-def _flow_map(doc: _Document, start: int, least: int, depth: int) -> tuple[dict[Any, Any], int]:
-    """flow_map = '{' [ key [ value ] { ',' key [ value ] } [ ',' ] ] '}'"""
-    doc.enter(start, depth)
-    items: dict[Any, Any] = {}
-    pos = _gap(doc, start + 1, least, start)
-    while doc.text[pos] != "}":
-        found = _key(doc, pos, True)
-        if found is None:
-            raise doc.error(pos, f"no 'key: value' on one line: {_short(_rest(doc, pos))}")
-        _add_key(doc, items, found[0], pos, depth)
-        pos = _gap(doc, found[1], least, start)
-        if doc.text[pos] in ",}":
-            items[found[0]] = doc.plain("")
-        else:
-            items[found[0]], pos = _flow_value(doc, pos, least, depth + 1, start)
-        pos = _comma(doc, pos, least, start, "}")
-    return items, pos + 1
-
-
-def _flow_value(doc: _Document, pos: int, least: int, depth: int, start: int, anchored: bool = False) -> tuple[Any, int]:
-    """flow_value = [ '&' name ] inline"""
-    if doc.text[pos] == "&" and not anchored:
-        return _anchored(doc, pos, depth, lambda after: _flow_value(
-            doc, _gap(doc, after, least, start), least, depth, start, True))
-    if doc.text[pos] == "*" and anchored:
-        raise doc.error(pos, "an anchor before an alias")
-    return _inline(doc, pos, least, depth, True)
-
-
-def _comma(doc: _Document, pos: int, least: int, start: int, close: str) -> int:
-    """The position of what follows the ',' after a value, or of the closing bracket."""
-    pos = _gap(doc, pos, least, start)
-    if doc.text[pos] == ",":
-        return _gap(doc, pos + 1, least, start)
-    if doc.text[pos] != close:
-        raise doc.error(pos, f"expected ',' or {close!r}, not {_short(_rest(doc, pos))}")
-    return pos
-
-
-def _gap(doc: _Document, pos: int, least: int, start: int) -> int:
-    """gap = { blank } [ [ comment ] newline { empty line } { ' ' }*least ]   within the bracket that opens at `start`"""
-    here = _skip(_BLANKS, doc.text, pos)
-    if doc.text[here] != "\n" and not (doc.text[here] == "#" and here > pos):
-        return here
-    here = _next_line(doc, pos)
-    if here == len(doc.text):
-        raise doc.error(start, f"this {doc.text[start]!r} is not closed")
-    if doc.column(here) < least:
-        raise doc.error(here, f"within {doc.text[start]!r}: indent by {least} or more spaces, the closing bracket too")
-    return here
-
-
-def _anchored(doc: _Document, pos: int, depth: int, read: Callable[[int], tuple[Any, int]]) -> tuple[Any, int]:
-    """anchored = '&' name value"""
-    name = doc.text[pos + 1:_skip(_ANCHOR_NAME, doc.text, pos + 1)]
-    after = pos + 1 + len(name)
-    if not name or doc.text[after] not in " \t\n" or doc.anchors.get(name, ()) is None:
-        raise doc.error(pos, f"the anchor {_short('&' + name)} has no name or no value, or stands within itself")
-    deepest, expanded = doc.deepest, doc.expanded
-    doc.anchors[name], doc.deepest = None, depth - 1
-    value, end = read(after)
-    doc.anchors[name] = value, end - pos + doc.expanded - expanded, doc.deepest - depth
-    doc.deepest = max(deepest, doc.deepest)
-    return value, end
-
-
-def _alias(doc: _Document, pos: int, least: int, depth: int) -> tuple[Any, int]:
-    """alias = '*' name   ->   the very object of the anchor"""
-    name = doc.text[pos + 1:_skip(_ANCHOR_NAME, doc.text, pos + 1)]
-    anchor = doc.anchors.get(name)
-    if anchor is None:
-        raise doc.error(pos, f"the alias {_short('*' + name)} stands for no value above it")
-    value, size, height = anchor
-    if height >= 0:
-        doc.enter(pos, depth + height)
-    doc.expanded += size
-    if doc.expanded > _EXPANSION:
-        raise doc.error(pos, f"a yaml bomb: the aliases stand for more than {_EXPANSION:,} characters")
-    return value, pos + 1 + len(name)
-
-
-def _next_line(doc: _Document, pos: int) -> int:
-    """{ blank } [ comment ] newline { empty or comment line }: the position of what comes then, behind its indentation"""
-    text = doc.text
-    here = _skip(_BLANKS, text, pos)
-    if text[here] == "#" and here > pos:
-        here = text.index("\n", here)
-    elif text[here] == ":":
-        raise doc.error(here, "a key within a value: quote the value, or put the key on a line of its own")
-    elif text[here] != "\n":
-        raise doc.error(here, f"unexpected {_short(_rest(doc, here))} behind a value")
-    while True:
-        line = here + 1
-        here = _skip(_BLANKS, text, line)
-        if here == len(text):
-            return here
-        if text[here] == "#":
-            here = text.index("\n", here)
-        elif text[here] != "\n":
+        words = _skip(_BREAKS, text, end)
+        more = _skip(_WORDS_OF_LINE[flow], text, words)
+        if more == words or text.column(words) < least:
             break
-    if "\t" in text[line:here]:
-        raise doc.error(here, "a tab in the indentation: indent by spaces")
+        end = more
+    text.at, end = pos, pos + len(text[pos:end].rstrip(" \t\n"))
+    return text.plain(_unwrapped(text, pos, end, _GAPS)), end
+
+
+def _quoted(text: _Text, start: int, least: int) -> _Found:
+    r"""quoted = "'" { character | "''" | newline } "'" | '"' { character | '\' escape | newline } '"'"""
+    quote = text[start]
+    end = _skip(_QUOTED[quote], text, start)
+    indents = _pattern(r"\n( *)[^ \n]").findall(text[start:end])
+    if end == start or min(map(len, indents), default=least) < least:
+        raise text.error(start, f"this {quote} is not closed, or not indented by {least} or more spaces")
+    return _unwrapped(text, start + 1, end - 1, _PIECE[quote]), end
+
+
+def _unwrapped(text: _Text, start: int, end: int, pieces: str) -> str:
+    """What the text from start to end says without escapes, doubled quotes and wrapping."""
+    def replaced(match: re.Match[str]) -> str:
+        piece = match.group()
+        if "\n" in piece:
+            return "\n" * (piece.count("\n") - 1) or ("" if piece[0] == "\\" else " ")
+        if piece[0] != "\\":
+            return "'" if piece == "''" else piece
+        if len(piece) > 2:
+            return chr(int(piece[2:], 16))
+        char = _ESCAPES.get(piece[1])
+        if not char:
+            raise text.error(start + match.start(), f"the escape {piece!a} is no character")
+        return char
+    return _pattern(pieces).sub(replaced, text[start:end])
+
+
+def _next(text: _Text, pos: int, least: int = 0, start: int = 0) -> int:
+    """{ blank } [ [ comment ] newline { empty or comment line } { ' ' } ]: where it ends
+
+    Within the bracket at `start` what comes next is indented by `least` spaces or more.
+    """
+    here = _skip(_NEXT, text, pos)
+    if start and "\n" in text[pos:here] and text.column(here) < least:
+        bracket = text[start]
+        raise text.error(start, f"this {bracket} is not closed, or not indented by {least} or more spaces")
     return here
-
-
-def _is_dash(text: str, pos: int) -> bool:
-    return text.startswith(("- ", "-\n", "-\t"), pos)
-
-
-def _rest(doc: _Document, pos: int) -> str:
-    """What stands on the line from pos on, as far as a message shows it."""
-    return doc.text[pos:pos + 60].partition("\n")[0]
 
 
 def _skip(pattern: str, text: str, pos: int) -> int:
@@ -2888,85 +2659,93 @@ def _skip(pattern: str, text: str, pos: int) -> int:
     return match.end() if match else pos
 
 
-def _find(pattern: str, text: str, pos: int) -> int:
-    """Where the pattern matches next; each pattern matches a line break, and the text ends with one."""
-    match = _pattern(pattern).search(text, pos)
-    return match.start() if match else len(text) - 1
-
-
-def _resolve(text: str) -> None | bool | int | float | str:
-    """A plain scalar by the core schema of YAML 1.2: 'true' -> True, '0x1f' -> 31, '1e3' -> 1000.0, 'no' -> 'no'."""
-    if text.isdigit() and text.isascii() and len(text) < 19:  # most of a list's items
-        return int(text)
-    if text in _CONSTANTS:
-        return _CONSTANTS[text]
-    if text[0] not in "+-.0123456789":
-        return text
-    match = _pattern(_NUMBER).fullmatch(text)
+@functools.lru_cache(maxsize=10_000)  # run after run has the same values
+def _resolve(text: str) -> Any:
+    """A plain scalar by the core schema of YAML 1.2: '0x1f' -> 31, '1e3' -> 1000.0, 'no' -> 'no'."""
+    match = _pattern(_CORE).fullmatch(text)
     if match is None:
         return text
     kind = match.lastgroup
+    if kind in _CONSTANTS:
+        return _CONSTANTS[kind]
     if kind == "float":
-        return float(text)
-    if len(text.lstrip("+-")) > (_DIGITS if kind == "int" else _DIGITS * 5 // 6):  # one hex digit is 1.2 decimal ones
-        raise YAMLError(f"an integer of more than {_DIGITS} digits")
-    try:
-        return int(text, 10) if kind == "int" else int(text[2:], 16 if kind == "hex" else 8)
-    except ValueError:  # beyond sys.set_int_max_str_digits
-        raise YAMLError("an integer of more digits than this interpreter reads") from None
+        return float(_pattern(r"\.(?=[iInN])").sub("", text))
+    if len(text.lstrip("+-")) <= _DIGITS:
+        value = int(text, 10 if kind == "int" else 0)
+        if value < _HUGE:
+            return value
+    raise YAMLError(f"an integer of more than {_DIGITS} digits")
 
 
-# One line that exman writes: a key (a str, not null or true), then words (those too), a number, or 'quoted' and [a, list].
-_OWN_LINE = (r"(?m)^(?:# [ -~]*|(?![nNtTfF](?:ull|ULL|rue|RUE|alse|ALSE):)([A-Za-z_][A-Za-z0-9_-]{0,999}): (?:"
-             r"([A-Za-z_/][ -\"$-9;-~]*(?<! )|-?\.inf|\.nan)"  # without ':' and '#'
-             r"|(-?[0-9]{1,18}(?:\.[0-9]{1,18}(?:e[-+][0-9]{1,3})?)?)"
-             r"|('[^'\x00-\x1f\x7f]*'"
-             r"|\[(?:-?[A-Za-z0-9_.+][A-Za-z0-9_.+-]{0,99}(?:, -?[A-Za-z0-9_.+][A-Za-z0-9_.+-]{0,99})*)?\])))\n")
+# What exman writes: comments, and keys (a str: not null or true) with a list of words or one scalar.
+_OWN_COMMENT = r"(?m)^# [ -~]*\n"
+_OWN_LINE = (r"(?m)^(?![nNtTfF](?:ull|ULL|rue|RUE|alse|ALSE):)([A-Za-z_][A-Za-z0-9_-]{0,999}): (?:"
+             r"(\[(?:-?[A-Za-z0-9_.+][A-Za-z0-9_.+-]*(?:, -?[A-Za-z0-9_.+][A-Za-z0-9_.+-]*)*)?)\]"
+             r"|'([ -&(-~]*)'|(-?[A-Za-z0-9_./+~][ -\"$-9;-~]{0,499}(?<! )))\n")
+_OLD_END = (r"\n(?:root: '[a-z]+/[0-9-]+'|(?!root: ).*)\n"
+            r"time: '[0-9-]{10}T[0-9:]{8}'\r?\nid: [0-9]+\r?\n\Z")
+# Numbers to YAML 1.2 and text to YAML 1.1: 08, 1e5, 1.5e3, -.5, 0o17.
+_TEXT_IN_1_1 = (r"[-+]?0[0-9]+|0o[0-7]+|[-+]?[0-9]+[eE][-+]?[0-9]+"
+                r"|[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)[eE][0-9]+|[-+]\.[0-9]+(?:[eE][-+]?[0-9]+)?")
 # With NEL, LS and PS: lines break there in YAML 1.1, and not in YAML 1.2.
 _UNPRINTABLE = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]"
-_MARKER = r"\n(?:---|\.\.\.)(?=[ \t\n])"
-_BLANKS = r"[ \t]*"
-_SPACES = r" *"
-_ANCHOR_NAME = r"[^ \t\n,\[\]{}]*"
-_QUOTED_KEY = r"""(?:"[^"\\\n]*(?:\\[^\n][^"\\\n]*)*"|'[^'\n]*(?:''[^'\n]*)*')[ \t]*:"""
+_GAPS = r"[ \t\n]+"
+_BREAKS = r"\n(?:[ \t]*\n)* *"
+_NEXT = r"(?:(?:[ \t]+#[^\n]*|[ \t]*)\n(?:[ \t]*(?:#[^\n]*)?\n)* *|[ \t]*)"
+_START = rf"{_NEXT}(?<=\n)---(?=[ \t\n])"
+_END = rf"\n\.\.\.(?=[ \t\n]){_NEXT}\Z"
+_MARKER = r"\n(?:%|(?:---|\.\.\.)(?=[ \t\n]))"
+_DASHES = ("- ", "-\t", "-\n")
+_NAME = r"&[^ \t\n,\[\]{}]+(?=[ \t\n])|\*[^ \t\n,\[\]{}]+"
 # In a block, and within brackets, where YAML readers differ on '?a' and ':a'.
-_PLAIN_START = (r"[^ \t\n?:,\[\]{}#&*!|>'\"%@`-]|[?:-][^ \t\n]", r"[^ \t\n?:,\[\]{}#&*!|>'\"%@`-]|-[^ \t\n,\[\]{}]")
-_PLAIN_END = (r":(?=[ \t\n])|[ \t]#|\n", r":(?=[ \t\n,\[\]{}])|[ \t]#|[\n,\[\]{}]")
-_NUMBER = (r"(?P<int>[-+]?[0-9]+)|0o(?P<oct>[0-7]+)|0x(?P<hex>[0-9a-fA-F]+)"
-           r"|(?P<float>[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?)")
-_CONSTANTS = {
-    "": None, "~": None, "null": None, "Null": None, "NULL": None, "true": True, "True": True, "TRUE": True,
-    "false": False, "False": False, "FALSE": False,
-    **{sign + form: float(sign + "inf") for sign in ("", "+", "-") for form in (".inf", ".Inf", ".INF")},
-    ".nan": float("nan"), ".NaN": float("nan"), ".NAN": float("nan")}
-_ESCAPES = {
-    "0": "\0", "a": "\a", "b": "\b", "t": "\t", "\t": "\t", "n": "\n", "v": "\v", "f": "\f", "r": "\r", "e": "\x1b", " ": " ",
-    '"': '"', "/": "/", "\\": "\\", "N": "\x85", "_": "\xa0", "L": "\u2028", "P": "\u2029"}
-_INLINE: dict[str, Callable[[_Document, int, int, int], tuple[Any, int]]] = {
-    "'": _single, '"': _double, "[": _flow_list, "{": _flow_map, "*": _alias}
+_WORDS_OF_LINE = [rf"[^:#\n{ends}]*(?:(?::(?![ \t\n{ends}])|(?<![ \t\n])#)[^:#\n{ends}]*)*"
+                  for ends in ("", r",\[\]{}")]
+_PLAIN = (r"(?=[^ \t\n?:,\[\]{}#&*!|>'\"%@`-]|[?:-][^ \t\n])" + _WORDS_OF_LINE[0],
+          r"(?=[^ \t\n?:,\[\]{}#&*!|>'\"%@`-]|-[^ \t\n,\[\]{}])" + _WORDS_OF_LINE[1])
+_QUOTED_KEY = r"""(?:"[^"\\\n]*(?:\\[^\n][^"\\\n]*)*"|'[^'\n]*(?:''[^'\n]*)*')[ \t]*:"""
+_KEY = (rf"(?:{_QUOTED_KEY}|{_PLAIN[0]}:)(?=[ \t\n])", rf"{_QUOTED_KEY}|{_PLAIN[1]}:(?=[ \t\n])")
+_QUOTED = {"'": r"'[^']*(?:''[^']*)*'(?!')", '"': r'(?s)"[^"\\]*(?:\\.[^"\\]*)*"'}
+# A surrogate is no character, nor is what lies beyond U+10FFFF.
+_PIECE = {"'": r"''|[ \t\n]+", '"': (
+    r"(?s)\\(?:x[0-9a-fA-F]{2}|u(?![dD][89a-fA-F])[0-9a-fA-F]{4}"
+    r"|U(?!0000[dD][89a-fA-F])00(?:0[0-9a-fA-F]|10)[0-9a-fA-F]{4}|\n[ \t\n]*|.)|[ \t\n]+")}
+_ESCAPES = dict(zip('0abt\tnvfre "/\\N_LP', '\0\a\b\t\t\n\v\f\r\x1b "/\\\x85\xa0\u2028\u2029'))
+_CORE = (r"(?P<null>(?:~|null|Null|NULL)?)|(?P<true>true|True|TRUE)|(?P<false>false|False|FALSE)"
+         r"|(?P<int>[-+]?[0-9]+)|0o(?P<oct>[0-7]+)|0x(?P<hex>[0-9a-fA-F]+)"
+         r"|(?P<float>[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+         r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))")
+_CONSTANTS = {"null": None, "true": True, "false": False}
 _REFUSED = {
-    "!": "a tag is not read: it would run or guess something", "|": "a literal block is not read: write it in double quotes",
-    ">": "a folded block is not read: write it in double quotes", "?": "a '? ' key is not read: write 'key: value'",
-    "%": "a directive is not read", "&": "an anchor stands before a value, once", "#": "a comment needs a blank before its '#'",
-    "-": "a list starts on a line of its own", ":": "a ':' without a key", "@": "'@' starts no value: quote it",
-    "`": "'`' starts no value: quote it"}
+    "!": "a tag is not read: it would run or guess something",
+    "|": "a literal block is not read: write it in double quotes",
+    ">": "a folded block is not read: write it in double quotes",
+    "?": "a '? ' key is not read: write 'key: value'",
+    "&": "an anchor stands before a value, once, and not within that of the same name",
+    "*": "an alias stands for a value above it: it is no key, and not within the value of an anchor",
+    "-": "a '-' within a mapping or a value: a list has lines of its own",
+    ":": "a ':' without a key, or a key within a value: quote the value, or put the key on a line of its own",
+    "\t": "a tab in the indentation: indent by spaces",
+    "\n%": "a directive is not read: take the line away",
+    "\n---": "a second document: a text holds one",
+    "\n...": "a second document: a text holds one"}
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 # The table: all runs of a root as rows and columns. It writes nothing.
-# ---------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 
 if TYPE_CHECKING:
-    _Block = dict[str, Sequence[Any]]                   # a few runs: by column a cell a run, or one cell for all of them
-    # A run: the signature of its file; its block, or the bytes to make one of, or why there is none; its id; its place there.
-    _Read = tuple[Optional[int], Any, int, int]
-    _Task = tuple[str, Optional[_Read]]                 # a file, what is known of its run
-    _Column = tuple[str, Sequence[Any], set[type]]      # a key, its cells as in a block, their types
     _Path = Union[str, os.PathLike[str]]
+    _Results = Union[_Path, Callable[[pathlib.Path], Any], None]
+    _Entry = tuple[int, str, str, str]                  # a run's number, name and part, the path of its entry
+    _Columns = dict[str, list[Any]]                     # the cells by key
 
-_TEXTS_KEPT = 1 << 15                                   # distinct values remembered while a table is read
-_AT_ONCE = 128                                          # files that are parsed at a time: as many as a CPU's cache holds
-_FIRST_READS, _SLOW_READ, _READERS, _WINDOW = 32, 0.0005, 16, 512
+_HEAD = 1 << 16                                         # bytes: all that nearly every file has
+_AT_ONCE, _READERS, _FIRST_READS, _SLOW_READ = 512, 16, 32, 0.0005
+_MAX_LAYOUTS = 64
+_COMMENT_LINE, _KEY_LINE = r"# .*\n", r"(?!(?i:null|true|false):)[A-Za-z_][A-Za-z0-9_]*: .*\n"
+_OWN_LINES = r"root: [\w./-]+\ntime: '[0-9T:-]+'\nid: [0-9]{1,15}\n"
+_PRINTABLE = bytes(range(32, 127)) + b"\n"
 
 
 class Index:
@@ -2980,897 +2759,758 @@ class Index:
     def __init__(self, root: _Path) -> None:
         from pathlib import Path
         self.root = Path(os.path.abspath(os.fsdecode(root)))
-        self._known: dict[str, _Read] = {}              # by run, as last read
 
-    def info(self, mark: _Path | None = None) -> Any:
+    def __repr__(self) -> str:
+        root = os.fspath(self.root)
+        runs = sum(map(bool, map(_pattern(_ENTRY_NAME).fullmatch, _listed(f"{root}/index"))))
+        fails, marks = _run_names(root, "fails"), _marks(root)
+        return f"<Index {root!r}: {runs} runs, {len(fails)} failed, {len(marks)} marks>"
+
+    def info(self, mark: _Path | None = None, *, results: _Results = None, ended: bool = False) -> Any:
         """Return a DataFrame with a row a run, sorted by id; without pandas, a list of dicts.
 
-        Columns: id, time, root (the run's folder, a Path), then the parameters in the order they first appear. An unknown
-        mark is a KeyError; a run that cannot be read costs its row and a warning.
+            exman.Index("exman").info("best", results="score.json", ended=True)
+
+        Columns: id, time, root (the run's folder, a Path), then the parameters as they first appear; with
+        `ended`, status and seconds; with `results`, what each run's file of that name says (JSON, or YAML by
+        its ending), or what a function makes of each root: a dict, or one value. An unknown mark is a
+        KeyError; what cannot be read costs its row, or its cells, and a warning.
         """
-        import gc
+        import warnings
+        table, problems = _table(os.fspath(self.root), mark, results, ended)
+        columns = {key: [None if cell is _MISSING else cell for cell in cells] if _MISSING in cells else cells
+                   for key, cells in table.items()}
+        for problem in problems:
+            warnings.warn(problem, stacklevel=2)
         try:
             import pandas
         except ImportError:
-            pandas = None
-        collecting = gc.isenabled()
-        gc.disable()                                    # rows make no cycles to look for among all objects of a notebook
-        try:
-            rows, problems = self._read(mark)
-            if pandas is None:
-                table: Any = _dicts(_columns(rows), len(rows))
-            else:
-                # As Series, for the constructor of a frame would guess: str from objects, seconds from times.
-                columns = {key: pandas.Series(*_series(key, cells, kinds, len(rows))) for key, cells, kinds in _columns(rows)}
-                table = pandas.DataFrame(columns, copy=False)
-        finally:
-            if collecting:
-                gc.enable()
-        if problems:
-            import warnings
-            for problem in problems:
-                warnings.warn(problem, stacklevel=2)
-        return table
-
-    def _read(self, mark: _Path | None) -> tuple[list[_Read], list[str]]:
-        """The rows by id and what kept others out. Files that are as they were are not read again."""
-        root = os.fspath(self.root)
-        problems: list[str] = []
-        try:
-            paths = _indexed(root) if mark is None else _marked(root, mark, problems)
-        except OSError as error:
-            return [], [f"no runs in {root!r}: {error.strerror}: check the path"]
-        known = self._known
-        found: dict[str, _Read] = {}
-        reader = _Reader(self.root / "runs")
-        fetched = _fetched(zip(paths.values(), map(known.get, paths)))
-        pairs = zip(paths, _counted(fetched, len(paths)))
-        for window in iter(lambda: dict(itertools.islice(pairs, _AT_ONCE)), {}):
-            window.update(reader.made({name: read for name, read in window.items() if type(read[1]) is bytes}))
-            found.update(window)
-        reader.make_paths()
-        self._known = found if mark is None else {**known, **found}
-        rows = [read for read in found.values() if type(read[1]) is dict]
-        rows.sort(key=lambda row: row[2])               # stable: runs of one number stay in the order of their names
-        if len(rows) < len(found):
-            problems += [f"{paths[name]!r} is left out of the table: {why}"
-                         for name, (_, why, _, _) in found.items() if type(why) is str and why]
-        return rows, problems
+            return _dicts(columns)
+        rows = range(len(columns["id"]))
+        # As Series, for the constructor of a frame would guess: str from objects, seconds from times.
+        series = {key: pandas.Series(cells, rows, _dtype(key, cells)) for key, cells in columns.items()}
+        return pandas.DataFrame(series, copy=False)
 
 
-def _rows(root: _Path | Index, mark: _Path | None = None) -> tuple[list[str], list[dict[str, Any]], list[str]]:
-    """The names of the columns, a dict a run with all of them, and a sentence for each run that could not be read."""
-    rows, problems = (root if isinstance(root, Index) else Index(root))._read(mark)
-    columns = [*_columns(rows)]
-    return [key for key, _, _ in columns], _dicts(columns, len(rows)), problems
+def _rows(root: _Path, *wanted: Any, **more: Any) -> tuple[list[str], list[dict[str, Any]], list[str]]:
+    """What _table says: the names of the columns, a dict a run with what it has of them, the problems."""
+    columns, problems = _table(os.path.abspath(root), *wanted, **more)
+    rows = [{key: cell for key, cell in row.items() if cell is not _MISSING} for row in _dicts(columns)]
+    return [*columns], rows, problems
 
 
-def _dicts(columns: Iterable[_Column], count: int) -> list[dict[str, Any]]:
-    cells_by_key = {key: _all(cells, count) for key, cells, _ in columns}
-    return [dict(zip(cells_by_key, cells)) for cells in zip(*cells_by_key.values())]
+def _dicts(columns: _Columns) -> list[dict[str, Any]]:
+    return [dict(zip(columns, cells)) for cells in zip(*columns.values())]
 
 
-def _all(cells: Sequence[Any], count: int) -> Sequence[Any]:
-    return cells if len(cells) == count else [*cells] * count
-
-
-def _columns(rows: list[_Read]) -> Iterator[_Column]:
-    """Each column, None where a run lacks the parameter."""
-    pieces: list[tuple[_Block, int, list[int]]] = []    # a block, how many runs of it; which ones, where these are not all
-    for _, group in itertools.groupby(rows, lambda row: id(row[1])):
-        taken = [*group]
-        block = taken[0][1]
-        places = [place for _, _, _, place in taken]
-        pieces.append((block, len(places), [] if places == [*range(len(block["id"]))] else places))
-    for key in dict.fromkeys(["id", "time", "root", *itertools.chain.from_iterable([block for block, _, _ in pieces])]):
-        columns = [block.get(key, (None,)) for block, _, _ in pieces]
-        cells: list[Any] = []
-        if all(len(column) == 1 for column in columns) and len({id(cell) for cell, in columns}) == 1:
-            cells += columns[0]
-        else:
-            for column, (_, count, chosen) in zip(columns, pieces):
-                cells += _all(column, count) if len(column) == 1 else [column[place] for place in chosen] if chosen else column
-        kinds = set(map(type, cells))
-        yield key, cells if kinds.isdisjoint(_NESTED) else _own(_all(cells, len(rows))), kinds
-
-
-_NESTED = frozenset([list, dict])
-
-
-def _own(cells: Sequence[Any]) -> list[Any]:
-    """Lists and dicts of the caller's own in each cell."""
-    shared = {id(cell): cell for cell in cells}
-    if all(type(cell) is list and _NESTED.isdisjoint(map(type, cell)) for cell in shared.values()):
-        return [cell[:] for cell in cells]
-    import copy
-    return [copy.deepcopy(cell) for cell in cells]
-
-
-def _series(key: str, cells: Sequence[Any], kinds: set[type], count: int) -> tuple[Any, range, str]:
-    """The data, index and dtype of a pandas Series."""
-    dtype = _dtype(key, cells, kinds)
-    # Of one cell for all pandas makes a column of numbers sooner than of a list; but of None it makes NaN.
-    return _all(cells, count) if dtype == "object" or len(cells) == count else cells[0], range(count), dtype
-
-
-def _dtype(key: str, cells: Sequence[Any], kinds: set[type]) -> str:
+def _dtype(key: str, cells: list[Any]) -> str:
     """The pandas dtype that holds every cell unchanged, None among numbers aside."""
+    kinds = {*map(type, cells)}
+    ints = [cell for cell in cells if type(cell) is int] if int in kinds else []
+    small = -1 << 63 <= min(ints, default=0) and max(ints, default=0) < 1 << 63
     if key == "time":
         return "datetime64[ns]"
     if kinds == {bool}:
         return "bool"
-    if kinds == {float}:
-        return "float64"
-    if kinds == {int} or key == "id" and not kinds:
-        return "int64" if -1 << 63 <= min(cells, default=0) and max(cells, default=0) < 1 << 63 else "object"
-    if kinds <= {int, float, type(None)} and kinds != {type(None)} and kinds:
-        try:
-            return "float64" if all(float(cell) == cell for cell in cells if type(cell) is int) else "object"
-        except OverflowError:
-            return "object"
-    return "object"
+    if key == "id" or kinds == {int} and small:
+        return "int64"
+    numbers = kinds <= {int, float, type(None)} and not kinds <= {type(None)}
+    return "float64" if numbers and small and all(float(cell) == cell for cell in ints) else "object"
 
 
-_PRINTABLE = bytes(range(32, 127))
+def _table(root: str, mark: _Path | None = None, results: _Results = None, ended: bool = False,
+           fails: bool = False) -> tuple[_Columns, list[str]]:
+    """The cells of each column, _MISSING where a run has none; a sentence for each thing that is not read.
 
-
-class _Reader:
-    """Makes rows of files, many at a time: of files with the same keys, the same line of all at once.
-
-    Line by line is the same as the full parser: a line is taken only if it reads `key: text`, its key a plain string at
-    column 0, and the text complete by itself. Whatever could make it part of something larger (an indented line, `- `, an
-    open quote or bracket, an alias) is no such line, and sends its file to load_yaml.
+    results and ended as in info(); fails: those in fails/ too.
     """
+    from pathlib import Path
+    problems: list[str] = []
+    runs, params = _parameters(root, _entries(root, mark, fails, problems), problems)
+    folders = [Path(f"{root}/{part}/{name}") for _, name, part, _ in runs]
+    times = [*_times([run[1] for run in runs])]
+    columns: _Columns = {"id": [run[0] for run in runs], "time": times, "root": folders}
+    _add(columns, "_", params)
+    if ended:
+        ends = _read_each(functools.partial(_end, root), runs)
+        _add(columns, "_end", {"status": [end[0] for end in ends], "seconds": [end[1] for end in ends]})
+    if results is not None:
+        _add(columns, "_result", _results(folders, results, problems))
+    return columns, problems
 
-    def __init__(self, runs: pathlib.Path) -> None:
-        from datetime import datetime
-        self._runs, self._time = runs, datetime.fromisoformat
-        self._blocks: list[_Block] = []
-        self._values: dict[bytes, Any] = {}             # of texts, each parsed once; numbers are faster parsed than looked up
-        self._keys: dict[tuple[bytes, ...], tuple[str, ...]] = {}   # of lines what stands before the values -> the keys
-        self._floats = re.compile(rb"(?:-?[0-9]{1,18}\.[0-9]{1,18}(?:e[-+][0-9]{1,3})?\n)*").fullmatch
-        self._ints = re.compile(rb"(?:-?[0-9]{1,18}\n)*").fullmatch
 
-    def made(self, files: dict[str, _Read]) -> dict[str, _Read]:
-        """The rows of files that have been read; where there is none, why. Their roots are names, until make_paths()."""
-        made: dict[str, _Read] = {}
-        if files:
-            # All at once; if they differ, those with the same keys; if one of these is broken, each by itself.
-            self._make(files, made, _starts, id)
-        for name in files.keys() - made.keys():
-            made[name] = self._slowly(name, *files[name])
-        return made
+def _add(columns: _Columns, suffix: str, more: _Columns) -> None:
+    """Add columns; a key that is there already gets the suffix."""
+    for key, cells in more.items():
+        while key in columns:
+            key += suffix
+        columns[key] = cells + [_MISSING] * (len(columns["id"]) - len(cells))
 
-    def make_paths(self) -> None:
-        """Make the Paths in one go: in between, they would lie scattered in memory, at a tenth of the table's time."""
-        for block in self._blocks:
-            block["root"] = [self._runs / name for name in block["root"]]
 
-    def _make(self, files: dict[str, _Read], made: dict[str, _Read], *tests: Callable[[bytes], Any]) -> None:
-        """Make the rows of those that exman wrote: of all at once, or if that fails, of those alike by a test."""
+def _times(names: list[str]) -> Iterator[datetime.datetime | None]:
+    """When runs were launched, by their names; None where datetime64[ns] has no such time."""
+    from datetime import datetime
+    for name in names:
+        stamp = name.partition("-")[2]
         try:
-            made.update(self._alike(files))
+            time = datetime.fromisoformat(f"{stamp[:10]}T{stamp[11:19].replace('-', ':')}")
         except ValueError:
-            groups: dict[Any, dict[str, _Read]] = {}
-            for name, read in files.items() if tests else ():
-                groups.setdefault(tests[0](read[1]), {})[name] = read
-            for group in groups.values():
-                self._make(group, made, *tests[1:])
-
-    def _alike(self, files: dict[str, _Read]) -> Iterator[tuple[str, _Read]]:
-        """The rows of files with the same keys; ValueError where one of them has others, or is not as exman wrote it."""
-        # Each starts at a NUL, and no other line gets through with one: no line is taken for that of another file.
-        *lines, rest = b"\0".join([b"", *[read[1] for read in files.values()]]).split(b"\n")
-        size = len(lines) // len(files)
-        if rest or len(lines) != size * len(files):
-            raise ValueError("other keys")
-        first, *columns, roots, moments, numbers = [lines[at::size] for at in range(size)]
-        columns.insert(0, _behind(b"\0", first))
-        named = [name.split("-", 1) for name in files]
-        ids = [int(number) for number, _ in named]
-        times = _times([stamp for _, stamp in named])
-        # Name, root, time and id agree until somebody renames or moves the run.
-        if (not _are_times(times) or not _are(roots, "root: runs/%s\n", files) or not _are(moments, "time: '%s'\n", times)
-                or not _are(numbers, "id: %d\n", ids)):
-            raise ValueError("renamed or moved")
-        params = [column for column in columns if not self._are_comments(column)]
-        starts = [column[0].partition(b": ") for column in params]
-        keys = self._plain_keys(tuple([key + colon for key, colon, _ in starts]))
-        block: _Block = {"id": ids, "time": [*map(self._time, times)], "root": [*files]}
-        for key, (start, colon, text), column in zip(keys, starts, params):
-            same = column.count(column[0]) == len(column)
-            block[key] = [self._value(text)] if same else self._parsed(_behind(start + colon, column))
-        self._blocks.append(block)
-        return zip(files, zip([read[0] for read in files.values()], itertools.repeat(block), ids, range(len(ids))))
-
-    def _are_comments(self, lines: list[bytes]) -> bool:
-        if not lines[0].startswith(b"# "):
-            return False
-        return not b"".join(_behind(b"# ", lines)).translate(None, _PRINTABLE)
-
-    def _parsed(self, texts: list[bytes]) -> list[Any]:
-        """The values of texts of one key."""
-        lines = b"\n".join([*texts, b""])
-        return [*map(float if self._floats(lines) else int if self._ints(lines) else self._value, texts)]
-
-    def _value(self, text: bytes) -> Any:
-        if text not in self._values:
-            if len(self._values) >= _TEXTS_KEPT:
-                self._values.clear()
-            self._values[text] = _scalar_line_value(text.decode())
-        return self._values[text]
-
-    def _plain_keys(self, starts: tuple[bytes, ...]) -> tuple[str, ...]:
-        """The keys of lines that start like this; ValueError where they are not plain ones."""
-        if starts not in self._keys:
-            keys = tuple([start[:-2].decode() for start in starts])
-            plain = keys and all(re.fullmatch(b"[A-Za-z_][A-Za-z0-9_]*: ", start) for start in starts)
-            if (not plain or not {"root", "time", "id"}.isdisjoint(keys)
-                    or load_yaml("".join([f"{key}: 0\n" for key in keys])) != dict.fromkeys(keys, 0)):
-                raise ValueError("keys that are not plain")
-            self._keys[starts] = keys
-        return self._keys[starts]
-
-    def _slowly(self, name: str, signature: int | None, content: bytes, *_: int) -> _Read:
-        """The row of any run, or in a sentence why there is none."""
-        number, stamp = name.split("-", 1)
-        iso, = _times([stamp])
-        try:
-            if not _are_times([iso]):
-                raise ValueError(f"no such time as {iso}")
-            time = self._time(iso)
-            record = _load_record(content.decode())
-            for key in record:
-                if type(key) is not str:
-                    raise ValueError(f"the key {key!r:.80} is no name")
-        except ValueError as error:                     # YAMLError and UnicodeDecodeError are
-            reason = f"byte {error.start} is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
-            return signature, f"{reason}: mend it, or take the run out with `exman delete {name}`", 0, 0
-        root, _, _ = record.pop("root", None), record.pop("time", None), record.pop("id", None)
-        part = next((part for part in ("tmp", "fails") if root == f"{part}/{name}"), "runs")
-        cells = {"id": int(number), "time": time, "root": self._runs.parent / part / name, **record}
-        return signature, {key: [cell] for key, cell in cells.items()}, int(number), 0
+            yield None
+        else:
+            yield time if 1678 <= time.year < 2262 else None
 
 
-def _times(stamps: list[str]) -> list[str]:
-    """['2026-11-23-13-27-00-NAME'] -> ['2026-11-23T13:27:00'], in all of them at once."""
-    times = bytearray("\n".join([stamp[:19] for stamp in stamps]).encode())
-    for place, char in ((10, b"T"), (13, b":"), (16, b":")):
-        times[place::20] = char * len(stamps)
-    return times.decode().split("\n")
+def _entries(root: str, mark: _Path | None, fails: bool, problems: list[str]) -> list[_Entry]:
+    """The runs of the index or of a mark, and if asked for the failed ones, by number."""
+    try:
+        entries = _indexed(root) if mark is None else _marked(root, mark, problems)
+    except OSError as error:
+        problems.append(f"no runs in {_shown(root)}: {error.strerror}: check the path")
+        return []
+    runs = [(_number(name), name, "runs", path) for name, path in entries.items()]
+    if fails and mark is None:
+        runs += [(_number(name), name, "fails", "") for name in _run_names(root, "fails")]
+    return sorted(runs)
 
 
-def _are(lines: list[bytes], form: str, values: dict[str, Any] | list[Any]) -> bool:
-    """Whether the lines are those that a format makes of the values."""
-    return b"\n".join([*lines, b""]) == (form * len(values) % tuple(values)).encode()
+def _parameters(root: str, entries: list[_Entry], problems: list[str]) -> tuple[list[_Entry], _Columns]:
+    """The runs that can be read, and the cells of the parameters; files of the same keys share a pattern."""
+    runs: list[_Entry] = []
+    columns: _Columns = {}
+    layouts: list[re.Pattern[str]] = []
+    for at in range(0, len(entries), _AT_ONCE):
+        window = entries[at:at + _AT_ONCE]
+        heads = _read_each(_head, [f"{root}/{part}/{name}/params.yaml" for _, name, part, _ in window])
+        matches = [_match(head, layouts) for head in heads]
+        for layout, group in itertools.groupby(zip(window, matches), lambda pair: pair[1] and pair[1].re):
+            alike, found = zip(*group)
+            try:
+                if layout is None:
+                    raise ValueError
+                cells = [_values(texts) for texts in zip(*[match.groups() for match in found])]
+                _append(columns, len(runs), dict(zip(layout.groupindex, cells)))
+                runs += alike
+            except ValueError:
+                for run, record in zip(alike, _read_each(functools.partial(_record_of, root), alike)):
+                    if isinstance(record, dict):
+                        _append(columns, len(runs), {key: [value] for key, value in record.items()})
+                        runs.append(run)
+                    elif record:
+                        problems.append(record)
+    return runs, columns
 
 
-def _are_times(times: list[str]) -> bool:
-    """Whether datetime64[ns], which ends in 2262, holds all of them; newer Pythons take the hour 24."""
-    return "1678" <= min(times) and max(times) < "2262" and "T24" not in "".join(times)
+def _append(columns: _Columns, row: int, more: _Columns) -> None:
+    """Put more cells into the columns, from this row on; _MISSING into the rows before that lack them."""
+    for key, cells in more.items():
+        known = columns.setdefault(key, [])
+        known += [_MISSING] * (row - len(known)) + cells
 
 
-def _behind(prefix: bytes, lines: Sequence[bytes]) -> list[bytes]:
-    """What stands behind the prefix of each line; ValueError where one does not start with it."""
-    first, *texts = (b"\n" + b"\n".join(lines)).split(b"\n" + prefix)
-    if first or len(texts) != len(lines):
-        raise ValueError(prefix)
-    return texts
-
-
-def _starts(content: bytes) -> tuple[bytes, ...]:
-    """What stands before the first ':' of each line: it tells files with other keys apart."""
-    return tuple([line.partition(b":")[0] for line in content.split(b"\n")])
-
-
-# Numbers to YAML 1.2 and text to YAML 1.1, which exman 0.1.x wrote without quotes: 08, 1e5, 1.5e3, -.5, 0o17.
-_TEXT_IN_1_1 = (r"[-+]?0[0-9]+|0o[0-7]+|[-+]?[0-9]+[eE][-+]?[0-9]+|[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)[eE][0-9]+"
-                r"|[-+]\.[0-9]+(?:[eE][-+]?[0-9]+)?")
-
-
-def _load_record(text: str) -> dict[Any, Any]:
-    """A run's parameters with the values that were parsed, whichever exman recorded them; this one quotes such text."""
-    if not re.search(f"[ \\[](?:{_TEXT_IN_1_1})", text):
-        return load_yaml(text)
-    return _parse_yaml(text, _in_record(_resolve))[0]
-
-
-def _in_record(plain: Callable[[str], Any]) -> Callable[[str], Any]:
-    """What makes a value of a plain scalar, for the file of a run."""
-    in_1_1 = _pattern(_TEXT_IN_1_1)
-    return lambda text: text if in_1_1.fullmatch(text) else plain(text)
-
-
-def _fetched(tasks: Iterator[_Task]) -> Iterator[_Read]:
-    """What _fetch says of each task, in order; many readers where one by one is slow, as on a network mount."""
+def _read_each(read: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+    """read(item) of each; by many readers where one by one is slow, as on a network mount."""
     start = time.perf_counter()
-    first = [*map(_fetch, itertools.islice(tasks, _FIRST_READS))]
-    slow = time.perf_counter() - start > _SLOW_READ * _FIRST_READS
-    yield from first
-    if not slow:
-        yield from map(_fetch, tasks)
-        return
+    first = [*map(read, items[:_FIRST_READS])]
+    if time.perf_counter() - start < _SLOW_READ * _FIRST_READS:
+        return first + [*map(read, items[_FIRST_READS:])]
     from concurrent.futures import ThreadPoolExecutor
     with ThreadPoolExecutor(_READERS) as readers:
-        # Window by window: what has been read and not yet used stays small.
-        for window in iter(lambda: [*itertools.islice(tasks, _WINDOW)], []):
-            yield from readers.map(_fetch, window)
+        return first + [*readers.map(read, items[_FIRST_READS:])]
 
 
-def _fetch(task: _Task) -> _Read:
-    """A file's signature and bytes; what is known if it has not changed since; why it cannot be read."""
-    path, known = task
+def _head(path: str) -> bytes | OSError:
+    """The first bytes of a file, all that nearly every one has; or why it cannot be read."""
     try:
-        if known is not None:
-            info = os.stat(path)
-            if _signature(info) == known[0]:
-                return known
         file = os.open(path, _READ_FLAGS)
         try:
-            info = os.fstat(file)
-            content = os.read(file, 1 << 16)
-            if len(content) != info.st_size or not content:
-                content += _rest_of(file, info, len(content))
+            return os.read(file, _HEAD)
         finally:
             os.close(file)
-        return _signature(info), content, 0, 0
     except OSError as error:
-        return None, _unread(path, error), 0, 0
+        return error
 
 
-def _signature(info: os.stat_result) -> int:
-    """Tells the versions of a file apart: inode, size and mtime as one number, for a table keeps one a run."""
-    return hash((info.st_ino, info.st_size, info.st_mtime_ns))
+def _match(head: bytes | OSError, layouts: list[re.Pattern[str]]) -> re.Match[str] | None:
+    """What a layout finds in a file that exman wrote; None in any other."""
+    if isinstance(head, OSError):
+        return None
+    text = head.decode("utf-8", "surrogateescape")
+    if head.translate(None, _PRINTABLE) and not text.replace("\n", "").isprintable():
+        return None
+    for at, layout in enumerate(layouts):
+        found = layout.fullmatch(text)
+        if found:
+            if at:                                      # the next file is likely to be as this one
+                layouts.insert(0, layouts.pop(at))
+            return found
+    new = _layout(text) if len(layouts) < _MAX_LAYOUTS else None
+    if new is None:
+        return None
+    layouts.insert(0, new)
+    return new.fullmatch(text)
 
 
-def _rest_of(file: int, info: os.stat_result, size: int) -> bytes:
-    """What stands behind the first `size` bytes of a file, where they are not all that its size promised."""
-    if not stat.S_ISREG(info.st_mode):
-        raise OSError(errno.EINVAL, "no regular file")
-    with open(file, "rb", closefd=False) as rest:
-        content = rest.read(_MAX_YAML + 1 - size)
-    if size + len(content) > _MAX_YAML:
-        raise OSError(errno.EFBIG, f"larger than {_MAX_YAML >> 20} MiB")
-    return content
+def _layout(text: str) -> re.Pattern[str] | None:
+    """A pattern for texts with the same keys, a group for each value; None for a text that is not exman's.
+
+    Line by line is the same as the full reader: a line reads `key: text`, its key a plain string at column 0,
+    and _values refuses a text that is not complete by itself. Whatever could make it part of something larger
+    (an indented line, `- `, an open quote or bracket, an alias) is no such line, or no such text.
+    """
+    own = _pattern(f"((?:{_COMMENT_LINE}|{_KEY_LINE})*){_OWN_LINES}").fullmatch(text)
+    keys = re.findall(r"(?m)^(\w+): ", own[1]) if own else []
+    if not own or _is_old(text) or len({*keys, *_OWN_KEYS}) < len(keys) + 3:
+        return None
+    lines = re.sub("(?m)^# .*", "# .*", own[1])
+    return re.compile(re.sub(r"(?m)^(\w+): .*", r"\1: (?P<\1>.*)", lines) + _OWN_LINES)
 
 
-def _unread(path: str, error: OSError) -> str:
-    """Why a file could not be read and what to do; nothing if its entry has been taken away meanwhile."""
-    folder, file = os.path.split(path)
-    if isinstance(error, FileNotFoundError):
-        if not os.path.lexists(folder if file == "params.yaml" else path):
-            return ""
-        return "its link dangles: take it away with `exman fix`"
-    name = os.path.basename(re.sub(r"([/\\]params)?\.yaml\Z", "", path))
-    return f"{error.strerror}: mend it, or take the run out with `exman delete {name}`"
+def _values(texts: Sequence[str]) -> list[Any]:
+    """The values of one key's texts; ValueError where one of them is none by itself."""
+    distinct = {*texts}
+    numbers = _pattern(r"(?:-?[0-9]{1,18}(?:\.[0-9]{1,18}(?:e[-+][0-9]{1,3})?)?\n)*")
+    if len(distinct) > 32 and numbers.fullmatch("\n".join([*distinct, ""])):
+        return [float(text) if "." in text else int(text) for text in texts]
+    values = {text: _cell(load_yaml(f"key: {text}\n")["key"]) for text in distinct}
+    if any("{" in text for text in distinct):           # each cell has a dict of its own
+        return [_cell(values[text]) for text in texts]
+    return [values[text] for text in texts]
 
 
-def _counted(fetched: Iterator[_Read], total: int) -> Iterator[_Read]:
-    """Pass on what is fetched; past two seconds a line on the terminal says how far it is."""
-    if sys.stderr is None or sys.stderr.closed or not sys.stderr.isatty():
-        return fetched
-    return _reported(fetched, total)
-
-
-def _reported(fetched: Iterator[_Read], total: int) -> Iterator[_Read]:
-    due, width = time.monotonic() + 2, 0
+def _record_of(root: str, run: _Entry) -> dict[str, Any] | str:
+    """The parameters in any run's file; or in a sentence why there are none, '' where all is as it should."""
+    _, name, part, entry = run
+    path = f"{root}/{part}/{name}/params.yaml"
+    why = f"{_shown(name)} is left out of the table"
     try:
-        for count, item in enumerate(fetched):
-            if time.monotonic() > due:
-                line = f"exman: {count} of {total} runs"
-                due, width = time.monotonic() + 0.1, len(line)
-                print("\r" + line, end="", file=sys.stderr, flush=True)
-            yield item
-    finally:
-        if width:
-            print("\r" + " " * width + "\r", end="", file=sys.stderr, flush=True)
+        if not os.path.lexists(path):
+            elsewhere = any(os.path.isdir(f"{root}/{other}/{name}") for other in _PARTS[1:])
+            if elsewhere or not os.path.lexists(entry):
+                return ""
+            path = os.path.realpath(entry)
+            if not os.path.exists(path):
+                return f"{why}: its link dangles: take it away with `exman fix`"
+            if not path.startswith(os.path.join(os.path.realpath(root), "")):
+                raise ValueError(f"{_shown(path)} is not in the root")
+        record = _load_record(_read_text(path))
+    except ValueError as error:
+        return f"{why}: {error}: mend it, or take it out with `exman delete {_shown(name)}`"
+    return {str(key): _cell(value) for key, value in record.items() if key not in _OWN_KEYS}
+
+
+def _cell(value: Any) -> Any:
+    """A value as it stands in the table: lists as tuples, which groupby, unique and pivot_table take."""
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_cell, value))
+    if type(value) is dict:
+        return {key: _cell(item) for key, item in value.items()}
+    return value.item() if getattr(value, "ndim", None) == 0 else value     # numpy's numbers, and torch's
+
+
+def _results(folders: list[pathlib.Path], results: Any, problems: list[str]) -> _Columns:
+    """The cells of what each run's file of a name says, or of what a function makes of each folder."""
+    import json
+    from pathlib import PurePath
+    columns: _Columns = {}
+    read: Callable[[Any], Any] = results
+    items: list[Any] = [*folders]
+    if not callable(results):
+        name = PurePath(results)
+        if name.anchor or ".." in name.parts or name.suffix not in (".json", ".yaml", ".yml"):
+            raise ValueError(f"results={str(name)!r:.99} is no function, and no .json or .yaml file in a run")
+        paths = [f"{folder}/{name}" for folder in folders]
+        read = functools.partial(_result, json.loads if name.suffix == ".json" else load_yaml)
+        items = [*zip(paths, _read_each(_head, paths))]
+    for row, (folder, item) in enumerate(zip(folders, items)):
+        try:
+            found = read(item)
+            record = found if isinstance(found, dict) else {"result": found}
+            _append(columns, row, {str(key): [_cell(value)] for key, value in record.items()})
+        except FileNotFoundError:
+            pass
+        except Exception as error:                      # a function of the user's may raise anything
+            why = _shown(f"{type(error).__name__}: {error}")
+            problems.append(f"{_shown(folder)} has no results: {why:.500}")
+    return columns
+
+
+def _result(load: Callable[[str], Any], file: tuple[str, bytes | OSError]) -> Any:
+    """What a file says, of which the first bytes are known; nothing while it is not whole."""
+    path, head = file
+    if isinstance(head, OSError):
+        raise head
+    try:
+        found = load(head.decode() if len(head) < _HEAD else _read_text(path))
+    except ValueError:
+        if head.endswith(b"\n") if load is load_yaml else head.rstrip().endswith(b"}"):
+            raise
+        return {}
+    try:
+        hash(tuple([_cell(value) for value in found.values() if type(value) in (list, dict)]))
+    except (AttributeError, TypeError):                 # a dict has no hash
+        raise ValueError("it is no object of plain values") from None
+    return found
+
+
+def _end(root: str, run: _Entry) -> tuple[str, float]:
+    """How a run ended, and how many seconds it took: nan where nothing says so."""
+    _, name, part, _ = run
+    head = _head(f"{root}/{part}/{name}/end.yaml")
+    try:
+        end = {} if isinstance(head, OSError) else load_yaml(head.decode())
+    except ValueError:                                  # it is not exman's
+        end = {}
+    status, seconds = end.get("status"), end.get("seconds")
+    if status in ("done", "failed", "interrupted"):
+        return status, seconds if type(seconds) is float else float("nan")
+    return "failed" if part == "fails" else _unended(root, name), float("nan")
+
+
+def _unended(root: str, name: str) -> str:
+    """What has become of a run that has no end.yaml."""
+    host, pid, start = _claimant(root, _number(name)) or ("", 0, 0)
+    if host != _host():
+        return "unknown"
+    now = _started(pid)
+    if start and now:                                   # the number of a process is used again
+        return "running" if start == now else "died"
+    if os.name != "posix":                              # os.kill would end it there
+        return "running" if pid == os.getpid() else "unknown"
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return "died"
+    except PermissionError:                             # another user's
+        pass
+    return "running"
 
 
 def _indexed(root: str) -> dict[str, str]:
-    """Run name -> path of its entry in the index, sorted."""
-    folder = os.path.join(root, "index")
-    try:
-        entries = os.listdir(folder)
-    except FileNotFoundError:
-        os.stat(root)                                   # its error says that there is no root; without an index it has no runs
-        return {}
-    folder = os.path.join(folder, "")
-    return {entry[:-5]: folder + entry for entry in sorted(filter(_pattern(_ENTRY_NAME).fullmatch, entries))}
+    """Run name -> path of its entry in the index, sorted; OSError where there is no root."""
+    os.listdir(root)
+    entries = filter(_pattern(_ENTRY_NAME).fullmatch, sorted(_listed(f"{root}/index")))
+    return {entry[:-5]: f"{root}/index/{entry}" for entry in entries}
 
 
 def _marks(root: str) -> list[str]:
     """All marks that have an entry, directly or below."""
-    return _marks_of(_mark_entries(root, []))
-
-
-def _marks_of(entries: Iterable[tuple[str, str, str]]) -> list[str]:
-    marks = set()
-    for mark in {mark for mark, _, _ in entries}:
-        while mark:
-            marks.add(mark)
-            mark = mark.rpartition("/")[0]
-    return sorted(marks)
+    paths = [mark.split("/") for mark, _, _ in _mark_entries(root, [])]
+    return sorted({mark for path in paths for mark in itertools.accumulate(path, "{}/{}".format)})
 
 
 def _marked(root: str, mark: _Path, problems: list[str] | None = None) -> dict[str, str]:
-    """Run name -> path to read, sorted, for the runs of a mark and of those below it; KeyError for an unknown mark."""
+    """Run name -> path of its entry, for a mark and those below it; KeyError for an unknown mark."""
     from pathlib import PurePath
-    problems = [] if problems is None else problems
-    entries = list(_mark_entries(root, problems))
-    marks = _marks_of(entries)
     wanted = PurePath(mark).as_posix()
-    # Looked up among the marks found, a key that is absolute or climbs opens nothing.
-    if wanted not in marks:
-        there = f"there are {', '.join(map(repr, marks))}" if marks else f"{root!r} has none"
-        raise KeyError("; ".join([f"no mark {wanted!r}: {there}", *problems]))
+    problems = [] if problems is None else problems
     found: dict[str, str] = {}
-    for at, name, path in entries:
-        if (at + "/").startswith(wanted + "/"):
+    for at, name, path in _mark_entries(root, problems):
+        # Compared with the marks found, a key that is absolute or climbs opens nothing.
+        if f"{at}/".startswith(f"{wanted}/"):
             found.setdefault(name, path)
-    home = os.path.join(os.path.realpath(root), "")
-    for name, path in found.items():
-        folder, file = os.path.split(path)
-        if file == "params.yaml" and not os.path.realpath(path).startswith(home):
-            found[name] = folder                        # left to be refused: a folder is no file
-    return dict(sorted(found.items()))
+    if not found:
+        marks = ", ".join(map(repr, _marks(root)))
+        there = f"there are {marks}" if marks else f"{root!r} has none"
+        raise KeyError("; ".join([f"no mark {wanted!r}: {there}", *problems]))
+    return found
 
 
 def _mark_entries(root: str, problems: list[str]) -> Iterator[tuple[str, str, str]]:
-    """(mark, run name, path to read) of every entry, the outer marks first. Links to folders are not entered."""
+    """(mark, run name, path) of every entry, the outer marks first. Links to folders are not entered."""
     folders = [("", os.path.join(root, "marked"))]
     for mark, folder in folders:                        # it grows while it is walked
         try:
             with os.scandir(folder) as listing:
-                entries = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in listing)
+                entries = sorted(listing, key=lambda entry: entry.name)
         except FileNotFoundError:
             continue
         except OSError as error:
-            problems.append(f"{folder!r} is left out of the marks: {error.strerror}")
+            problems.append(f"{_shown(folder)} is left out of the marks: {error.strerror}")
             continue
-        for entry, is_folder in entries:
-            path = os.path.join(folder, entry)
-            if mark and _pattern(_ENTRY_NAME).fullmatch(entry):
-                yield mark, entry[:-5], path
-            elif mark and _pattern(_RUN_NAME).fullmatch(entry):   # exman 0.1.x linked the run's folder
-                yield mark, entry, os.path.join(path, "params.yaml")
-            elif is_folder and not entry.startswith("."):
-                folders.append((f"{mark}/{entry}" if mark else entry, path))
+        for entry in entries:
+            name = re.sub(r"\.yaml\Z", "", entry.name)  # exman 0.1.x linked the run's folder
+            if mark and _pattern(_RUN_NAME).fullmatch(name):
+                yield mark, name, entry.path
+            elif entry.is_dir(follow_symlinks=False) and not name.startswith("."):
+                folders.append((f"{mark}/{entry.name}" if mark else entry.name, entry.path))
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 # The command line: `exman`, `python -m exman` and `python exman.py` are one program.
-# ---------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 
-class _NotFound(Exception):
-    """What was asked for is not there: one line on stderr, exit status 1."""
+# A verb and what it does; below it its arguments: an option and its value, KEY, or a word and how many of it.
+_VERBS = """
+ls                  list runs, the newest last: exman ls best model=resnet18 'lr>0.01'
+  MARK|key=value *  runs of a mark and of those in it; runs where a parameter, id, time, name, root or status
+                    is =, !=, <, <=, > or >= a value (quote 'lr>0.1': to the shell a bare > names a file)
+  --sort KEY        sort by this column, upwards; -KEY: downwards
+  -n N              the last N runs; with --sort the first N
+  --results FILE    add what this file in each run's folder says, JSON or YAML
+  --fails           also the runs that failed
+  --all             all columns, also those that do not differ or do not fit
+  --csv             for other programs: comma-separated values
+  --json            for other programs: a list of objects
+diff                show the parameters that differ between two runs: exman diff 3 7
+  RUN 2             a run's number, or its folder's name
+cmd                 print the shell line that makes a run again: exman cmd 12
+  RUN 1             a run's number, or its folder's name
+mark                mark runs: exman mark best 2-5 9
+  KEY               a name, which may nest: best, best/lr
+  RUN +             a run's number, its folder's name, or a range of numbers
+unmark              take a mark away from runs, which stay: exman unmark best 2-5 9
+  KEY               the mark
+  RUN +             a run's number, its folder's name, or a range of numbers
+marks               list the marks and how many runs each has
+delete              take runs out of index and marks: exman delete --all 2-5 9
+  RUN +             a run's number, its folder's name, or a range of numbers
+  --all             delete their files too
+  --yes             do not ask
+fix                 make index links that are missing, take away those that lead nowhere
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line on argv (default: sys.argv[1:]) and return the exit status: 0, 1 (not found); 2 is a usage error.
+    """Run the command line on argv (default: sys.argv[1:]); return its status: 0, 1 (not found), 2 (usage).
 
         exman.main(["mark", "best", "12"])
     """
-    parser = _shell_parser()
+    parser = _shell_parser("exman")
     if "_ARGCOMPLETE" in os.environ:                    # the shell asks argcomplete for words
         try:
             import argcomplete
         except ImportError:                             # installed for another interpreter
             return 1
         argcomplete.autocomplete(parser)
-    args, rest = parser.parse_known_args(argv)
-    if any(word.startswith("-") for word in rest) or (rest and not hasattr(args, args.many)):
+    words = [*(sys.argv[1:] if argv is None else argv)]
+    if "--sort" in words[:-1]:                          # to argparse the -acc of `--sort -acc` is an option
+        at = words.index("--sort")
+        words[at:at + 2] = [f"--sort={words[at + 1]}"]
+    args, rest = parser.parse_known_args(words)
+    if any(word.startswith("-") for word in rest) or rest and args.act not in (_verb_ls, _change):
         args.usage_error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:                                            # `ls best --all lr=0.1`: argparse stops at the option
-        getattr(args, args.many).extend(rest)
-    if sys.stdout is None:                              # `exman fix >&-`
-        sys.stdout = open(os.devnull, "w")
-    elif hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="backslashreplace")       # a parameter may hold what this terminal cannot show
-    return _act(args.verb, os.path.abspath(args.root) if args.root else _root_here(), args)
-
-
-def _act(verb: Callable[[str, Any], int], root: str, args: Any) -> int:
-    """Run a verb; what it does not find, or cannot do, is one line on stderr and status 1."""
-    try:
-        status = verb(root, args)
-        if sys.stdout is not None:                      # `python main.py mark best 3 >&-`
-            sys.stdout.flush()
-        return status
-    except KeyboardInterrupt:
-        return 130                                      # as shells tell it
-    except BrokenPipeError:                             # `exman ls | head`: the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        _say(_reason(error))
-    except (_NotFound, KeyError, ValueError) as error:
-        _say(str(error.args[0]))
-    return 1
-
-
-def _root_here() -> str:
-    """The working directory where that is a root, else ./exman. A folder `runs` alone may be another program's."""
-    if os.path.isdir(".ids") or (os.path.isdir("runs") and os.path.isdir("index")):
-        return os.getcwd()
-    return os.path.abspath("exman")
+        args.words.extend(rest)
+    # A folder `runs` alone may be another program's.
+    is_here = os.path.isdir(".ids") or os.path.isdir("runs") and os.path.isdir("index")
+    return _act(args, "." if is_here else "exman")
 
 
 def _mark_verb(argv: Sequence[str], prog: str, root: str) -> int:
-    """`python main.py mark <key> <#run>...`: the verb of the shell on the script's own root."""
-    parser = argparse.ArgumentParser(prog=f"{prog} mark", description="Mark runs: info(KEY) and `exman ls KEY` list them.")
-    parser.add_argument("key", type=_argument(_check_mark), metavar="KEY", help="a name, which may nest: best, best/lr")
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="a run's number, or its folder's name")
-    return _act(_verb_mark, root, parser.parse_args(argv[1:]))
+    """`python main.py mark KEY RUN...`: the verb of the shell on the script's own root."""
+    return _act(_shell_parser(prog).parse_args(argv), root)
 
 
-def _argument(check: Callable[[str], str]) -> Callable[[str], str]:
-    """A check as a type=, so that its words reach the usage error."""
-    def checked(text: str) -> str:
-        try:
-            return check(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-    return checked
-
-
-def _shell_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="exman", description="List, compare, mark and delete recorded runs.")
+def _shell_parser(prog: str) -> argparse.ArgumentParser:
+    """The parser that _VERBS describes."""
+    where: Any = {"metavar": "DIR", "help": "root of the runs (default: the working directory, or ./exman)"}
+    parser = argparse.ArgumentParser(prog=prog, description="List, compare, mark and delete recorded runs.")
     parser.add_argument("--version", action="version", version=f"exman {__version__}")
-    parser.add_argument("--root", metavar="DIR", help="the root of the runs (default: the working directory, or ./exman)")
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", dest="verb_name")
-    verbs.required = True
-
-    def verb(name: str, act: Callable[[str, Any], int], text: str, example: str) -> argparse.ArgumentParser:
-        sub = verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=f"example: {example}")
-        sub.add_argument("--root", metavar="DIR", default=argparse.SUPPRESS, help="the root of the runs")
-        sub.set_defaults(verb=act, usage_error=sub.error, many="words" if name == "ls" else "runs")
-        return sub
-
-    ls = verb("ls", _verb_ls, "list runs, the newest last", "exman ls best lr=0.1 model=resnet18")
-    ls.add_argument("words", nargs="*", metavar="MARK|key=value",
-                    help="runs of this mark, and of those nested in it; runs where this parameter has this value")
-    ls.add_argument("--all", action="store_true", help="all parameters, also those that do not differ or do not fit")
-    form = ls.add_mutually_exclusive_group()
-    form.add_argument("--csv", action="store_true", help="for other programs: comma-separated values")
-    form.add_argument("--json", action="store_true", help="for other programs: a list of objects")
-    diff = verb("diff", _verb_diff, "show the parameters that differ between two runs", "exman diff 3 7")
-    diff.add_argument("a", metavar="A", help="a run's number, or its folder's name")
-    diff.add_argument("b", metavar="B", help="another's")
-    cmd = verb("cmd", _verb_cmd, "print the shell line that makes a run again, without its yaml", "exman cmd 12")
-    cmd.add_argument("run", metavar="RUN", help="a run's number, or its folder's name")
-    for name, act, text in (("mark", _verb_mark, "mark runs"), ("unmark", _verb_unmark, "take marks away, the runs stay")):
-        sub = verb(name, act, text, f"exman {name} best 3 12")
-        sub.add_argument("key", metavar="KEY", type=_argument(_check_mark), help="a name, which may nest: best, best/lr")
-        sub.add_argument("runs", metavar="RUN", nargs="+", help="a run's number, or its folder's name")
-    verb("marks", _verb_marks, "list the marks, with the number of their runs", "exman marks")
-    delete = verb("delete", _verb_delete, "take runs out of index and marks", "exman delete --all 12")
-    delete.add_argument("runs", metavar="RUN", nargs="+", help="a run's number, or its folder's name")
-    delete.add_argument("--all", action="store_true", help="delete their files too")
-    delete.add_argument("--yes", action="store_true", help="do not ask")
-    verb("fix", _verb_fix, "make index links that are missing, take away those that dangle", "exman fix")
+    parser.add_argument("--root", **where)
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    for indent, name, value, text in re.findall(r"(?m)^( *)(\S+) ?(\S*)  +(.*(?:\n {20}.*)*)", _VERBS):
+        if not indent:
+            verb = verbs.add_parser(name, help=text, description=text)
+            verb.add_argument("--root", default=argparse.SUPPRESS, **where)
+            act = globals().get(f"_verb_{name}", _change)
+            verb.set_defaults(verb=name, act=act, usage_error=verb.error, key="", all=False)
+        elif name.startswith("-"):
+            kind = int if value == "N" else str
+            more: Any = {"metavar": value, "type": kind} if value else {"action": "store_true"}
+            verb.add_argument(name, help=text, **more)
+        else:
+            count = int(value) if value.isdigit() else value or None
+            verb.add_argument("words" if value else "key", nargs=count, metavar=name, help=text)
     return parser
 
 
-def _existing_root(root: str) -> str:
-    if not os.path.isdir(root):
-        raise _NotFound(f"there is no root at {_shown(root)}: give --root DIR, or change to its folder")
-    return root
+def _act(args: Any, root: str) -> int:
+    """Carry out the verb; what it does not find, or cannot do, is one line on stderr and status 1."""
+    if sys.stdout is None:                              # `exman fix >&-`
+        sys.stdout = open(os.devnull, "w")
+    if hasattr(sys.stdout, "reconfigure"):              # cmd: undecodable words as they were typed
+        sys.stdout.reconfigure(errors="surrogateescape" if args.verb == "cmd" else "backslashreplace")
+    root = os.path.abspath(args.root or root)
+    try:
+        if not os.path.isdir(root):
+            raise ValueError(f"there is no root at {root}: give --root DIR, or change to its folder")
+        status = args.act(root, args)
+        sys.stdout.flush()
+        return status or 0
+    except KeyboardInterrupt:
+        return 130                                      # as shells tell it
+    except OSError as error:
+        if error.filename is None:                      # of stdout, which the interpreter flushes once more
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):          # `exman ls | head`: the reader has seen enough
+            return 0
+        _say(_reason(error))
+    except KeyError:                                    # of _marked
+        _say(_shown(_unknown("mark", args.key, _marks(root))))
+    except ValueError as error:
+        _say(_shown(error))
+    return 1
 
 
-def _named_runs(root: str, words: Sequence[str], parts: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
-    """The (part, name) of each run that a word names, and a line for each word that names none."""
-    names = {part: _run_names(_existing_root(root), part) for part in _PARTS}
-    found: list[tuple[str, str]] = []
-    missing = []
-    for word in words:
-        hits = [(part, name) for part in _PARTS for name in names[part] if _is_named(name, word)]
-        if hits and hits[0][0] in parts:
-            found += hits[:1] if hits[0] not in found else []
-        elif hits:
-            missing.append(f"run {word} is in {hits[0][0]}/: {'a --tmp run' if hits[0][0] == 'tmp' else 'it failed'}")
+def _verb_ls(root: str, args: Any) -> None:
+    filters, marks = [], []
+    for word in args.words:
+        parsed = _pattern("(?s)(.+?)([<>!]?=|[<>])=?(.*)").fullmatch(word)
+        if parsed and word not in _marks(root):
+            filters.append(parsed.groups())
         else:
-            missing.append(f"no run {word!r:.99}{_nearest(word, [name for part in parts for name in names[part]])}")
-    return found, missing
-
-
-def _existing_mark(root: str, key: str) -> dict[str, str]:
-    """Run name -> path of its entry, for the runs of a mark."""
-    try:
-        return _marked(root, key)
-    except KeyError:
-        marks = _marks(root)
-    known = f": there are {', '.join(marks):.999}" if marks else ": there are none"
-    near = f": id={key} is the run of that number" if _is_number(key) else _nearest(key, marks)
-    raise _NotFound(f"no mark {key!r:.99}{near or known}") from None
-
-
-def _nearest(word: str, names: Sequence[str]) -> str:
-    """A hint for a word that is not among the names, or ''."""
-    import difflib
-    if _is_number(word):
-        numbers = sorted({_number(name) for name in names}, key=lambda number: (abs(number - int(word)), number))[:3]
-        return f": the nearest are {', '.join(map(str, sorted(numbers)))}" if numbers else ": there are no runs"
-    near = difflib.get_close_matches(word, names, 1)
-    return f": did you mean {near[0]}?" if near else ""
-
-
-def _one_run(root: str, word: str) -> tuple[str, dict[str, Any], str]:
-    """The name, the parameters and the yaml of the run that a word names."""
-    found, missing = _named_runs(root, [word], _PARTS)
-    if missing:
-        raise _NotFound(missing[0])
-    path = os.path.join(root, *found[0], "params.yaml")
-    text = _read_text(path)
-    try:
-        params = _load_record(text)
-    except YAMLError as error:
-        raise _NotFound(f"{path}: {error}") from None
-    return found[0][1], {key: value for key, value in params.items() if key not in _OWN_KEYS}, text
-
-
-def _verb_ls(root: str, args: Any) -> int:
-    marks = [word for word in args.words if "=" not in word or ("/" in word and word in _marks(root))]
+            marks.append(word)
     if len(marks) > 1:
         args.usage_error(f"one mark at a time, not {', '.join(marks)}")
-    _existing_root(root)
-    if marks:
-        _existing_mark(root, marks[0])
-    columns, rows, problems = _rows(root, marks[0] if marks else None)
+    args.key = marks[0] if marks else None
+    columns, found, problems = _rows(root, args.key, args.results, True, args.fails)
     for problem in problems:
-        _say(problem)
-    for row in rows if "name" not in columns else ():   # of --name, which is in the folder's name alone
-        row["name"] = "".join(row["root"].name.split("-", 7)[7:])
-    for word in args.words:
-        key, equals, text = word.partition("=")
-        if equals and word not in marks and rows:
-            if key not in rows[0]:
-                known = f": there are {', '.join(map(str, columns)):.999}"
-                raise _NotFound(f"no parameter {key!r:.99}{_nearest(key, [*map(str, rows[0])]) or known}")
-            rows = [row for row in rows if _is_value(row[key], text)]
-    if args.json:
-        import json
-        print(json.dumps([{key: _json_cell(row[key]) for key in columns} for row in rows], indent=1))
-    elif args.csv:
-        import csv
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([_csv_cell(row[key]) for key in columns] for row in rows)
+        _say(_shown(problem))
+    for row in found:
+        if "name" not in columns:                       # of --name, which stands in the folder's name alone
+            row["name"] = "".join(row["root"].name.split("-", 7)[7:])
+        row["time"] = row["time"].isoformat() if row["time"] else ""
+        row["root"] = str(row["root"])
+    sort = args.sort or "id"
+    down = sort.startswith("-")
+    sort = sort[down:]
+    for key in [sort, *(key for key, _, _ in filters)]:
+        if found and key not in [*columns, "name"]:
+            raise ValueError(_unknown("parameter", key, columns))
+    rows = [row for row in found if all(_holds(row, *each) for each in filters)]
+    rows.sort(key=lambda row: _rank(row.get(sort), -1 if down else 2), reverse=down)
+    rows = rows[:args.n] if args.sort else rows[-(args.n or 0):]
+    if args.csv or args.json:
+        _print_plain(columns, rows, args.csv)
+    elif rows:
+        others = rows if len(rows) > 1 else found       # a lone run is shown as it is among the others
+        if len(others) < 2:
+            others = _rows(root, None, args.results, True)[1]
+        for row in rows:
+            row["time"] = row["time"][:16].replace("T", " ")
+        _print_table(_keys(columns, others, sort, args.all), rows, args.all)
     else:
-        _print_table(columns, rows, args.all)
-    return 0
-
-
-def _is_value(value: Any, text: str) -> bool:
-    """Whether a cell is what somebody typed: lr=0.1, lr=1e-1, model=resnet18, sizes='[64, 32]'."""
-    if value is None or isinstance(value, str):
-        return text == (value if value is not None else "null") or (value is None and text.lower() in ("", "none"))
-    given = _resolve(text)
-    if _same(given, value) or text == _flow(value) or text == str(value):
-        return True
-    if type(value) in (list, dict):
-        try:
-            return _same(load_yaml(f"value: {text}\n")["value"], value)         # [64,32] is [64, 32]
-        except YAMLError:
-            return False
-    return type(given) in (int, float) and type(value) in (int, float) and given == value
-
-
-def _json_cell(value: Any) -> Any:
-    """A cell as every JSON reader takes it: nan and the infinities as text, which float() reads."""
-    value = _plain_cell(value)
-    if type(value) is list:
-        return [_json_cell(item) for item in value]
-    if type(value) is dict:
-        return {key: _json_cell(item) for key, item in value.items()}
-    return str(value) if type(value) is float and value - value != 0 else value
-
-
-def _csv_cell(value: Any) -> str:
-    value = _plain_cell(value)
-    if type(value) in (list, dict):
-        import json
-        return json.dumps(value)
-    return "" if value is None else value if isinstance(value, str) else str(value)
-
-
-def _plain_cell(value: Any) -> Any:
-    """A cell as JSON holds it: a Path and a time as text, as in params.yaml."""
-    if value is None or type(value) in (bool, int, float, str, list, dict):
-        return value
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
-
-
-def _print_table(columns: list[str], rows: list[dict[str, Any]], everything: bool) -> None:
-    """Aligned columns that fit the terminal: numbers to the right, and only what differs between the runs."""
-    if not rows:
         _say("no runs")
+
+
+def _keys(columns: list[str], rows: list[Any], sort: str, everything: bool) -> list[str]:
+    """The columns to show: those that differ; what runs of another script lack is no difference."""
+    first = ["id", "time", sort]
+    keys = dict.fromkeys([*first, "name", *columns[columns.index("status"):], *columns])
+    return [key for key in keys if key in first or everything or key not in ("root", "seconds")
+            and len({_cell_text(row[key]) for row in rows if key in row}) > 1]
+
+
+def _holds(row: Any, key: str, sign: str, text: str) -> bool:
+    """Whether a cell is what was typed (lr=1e-1, seed=null, sizes=[64,32], time=2026-11), below or above."""
+    cell, given = row.get(key), text
+    if key == "time":
+        cell, given = row[key][:len(text)], text.replace(" ", "T")
+    elif key == "root":
+        cell, given = map(os.path.basename, (row[key], text))
+    elif not isinstance(cell, str):
+        try:
+            given = load_yaml(f"value: {text}\n")["value"]
+        except YAMLError:
+            pass
+    one, other = _rank(cell), _rank(given)
+    if one == other or text == str(cell):
+        order = "="
+    elif one[0] == other[0]:
+        order = "<" if one < other else ">"
+    else:
+        order = "!"                                     # seed>3 where there is no seed
+    return order in ("<>!" if sign == "!=" else sign)
+
+
+def _rank(cell: Any, nothing: int = 2) -> tuple[int, Any]:
+    """What cells are compared by: numbers, then texts; and the place of those that say nothing."""
+    if cell is None or cell != cell:
+        return nothing, 0
+    return (0, cell) if isinstance(cell, (int, float)) else (1, _cell_text(cell))
+
+
+def _print_plain(columns: list[str], rows: list[Any], as_csv: bool) -> None:
+    """Print rows for other programs; nan and the infinities as text, for JSON has no such numbers."""
+    import csv
+    import json
+    table = [[row.get(key) for key in columns] for row in rows]
+    table = json.loads(json.dumps(table), parse_constant=str)
+    if not as_csv:
+        print(json.dumps([dict(zip(columns, row)) for row in table], indent=1))
         return
-    shown = [key for key in columns if key not in ("id", "time", "root")]
-    if not everything and len(rows) > 1:
-        shown = [key for key in shown if len({_cell_text(row[key]) for row in rows}) > 1]
-    named = ["name"] if "name" not in columns and any(row["name"] for row in rows) else []
-    keys = ["id", "time", *named, *shown]
-    right = [all(type(row[key]) in (int, float, type(None)) for row in rows) for key in keys]
-    table = [[str(key) for key in keys], *([_cell_text(row[key]) for key in keys] for row in rows)]
-    width = 0 if everything else _terminal_width()
-    widths = _fitted(table, right, 0)
-    if sum(widths) + 2 * len(widths) - 2 > width > 0:
-        _shorten(table, [[row[key] for key in keys] for row in rows])
-        widths = _fitted(table, right, width)
-    while sum(widths) + 2 * len(widths) - 2 > width > 0 and len(widths) > 2:
-        widths.pop()                                    # the columns that were added last leave first
-    for cells in table:
-        print("  ".join(map(_padded, cells, widths, right)).rstrip())
-    if len(widths) < len(keys):
-        sys.stdout.flush()                              # said last, where a long table leaves it in sight
-        _say(f"not shown for lack of room (--all shows them): {', '.join(map(str, keys[len(widths):])):.200}")
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    for row in [columns, *table]:
+        writer.writerow([json.dumps(cell) if isinstance(cell, (list, dict)) else cell for cell in row])
 
 
-def _fitted(table: list[list[str]], right: list[bool], width: int) -> list[int]:
-    """The width of each column; where all do not fit, long texts and headings shrink, numbers and times never."""
-    for most in (10**9, 32, 24, 16, 12, 10):
-        widths = []
-        for index, cells in enumerate(zip(*table)):
-            whole = max(map(_text_width, cells[1:] if right[index] else cells[:2] if index == 1 else ()), default=0)
-            widths.append(max(whole, min(most, max(map(_text_width, cells)))))
-        if not width or sum(widths) + 2 * len(widths) - 2 <= width:
-            break
-    return widths
-
-
-def _shorten(table: list[list[str]], values: list[list[Any]]) -> None:
-    """2026-11-23 13:27:00 -> 11-23 13:27, the year only where it differs; 0.00035481338923357 -> 0.00035481."""
-    start = 5 if len({cells[1][:4] for cells in table[1:]}) == 1 else 0
-    for cells, row in zip(table[1:], values):
-        cells[1] = cells[1][start:16]
-        cells[2:] = [f"{value:.5g}" if type(value) is float and len(cell) > 8 else cell
-                     for cell, value in zip(cells[2:], row[2:])]
-
-
-def _padded(text: str, width: int, right: bool) -> str:
-    if _text_width(text) > width:
-        while _text_width(text) >= width:
-            text = text[:-1]
-        text += "~"
-    blanks = " " * (width - _text_width(text))
-    return blanks + text if right else text + blanks
-
-
-def _text_width(text: str) -> int:
-    """The cells that a text takes on a terminal, where Chinese and emoji take two."""
-    if text.isascii():
-        return len(text)
-    import unicodedata
-    return sum(0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
-
-
-def _cell_text(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value if value.isprintable() else ascii(value)[1:-1]
-    if hasattr(value, "isoformat"):
-        return str(value.isoformat(" "))
-    return _flow(value) if type(value) in (bool, int, float, list, dict) else str(value)
-
-
-def _terminal_width() -> int:
-    """The width that the table must fit, in characters; 0 where a program reads it."""
-    if not sys.stdout.isatty():
-        return 0
+def _print_table(keys: list[str], rows: list[Any], whole: bool, most: int = 10**9) -> None:
+    """Print aligned columns; on a terminal that is too narrow texts are cut, and then columns leave."""
     import shutil
-    return shutil.get_terminal_size().columns
+    size, fitted = shutil.get_terminal_size(), sys.stdout.isatty() and not whole
+    room = size.columns if fitted else 10**9
+    columns, left = [], []
+    for key in keys:
+        values = [row.get(key) for row in rows]
+        cells = [_cell_text(value, most) for value in (key, *values)]
+        width = max(map(len, cells))
+        if width > room:
+            left.append(key)
+            continue
+        room -= width + 2
+        align = str.rjust if all(isinstance(value or 0, (int, float)) for value in values) else str.ljust
+        columns.append([align(cell, width) for cell in cells])
+    if left and most > 16:
+        return _print_table(keys, rows, whole, 16)
+    lines = ["  ".join(cells).rstrip() for cells in zip(*columns)]
+    if fitted and len(lines) > size.lines:
+        lines.append(lines[0])                          # the heading again, which has left the screen
+    print("\n".join(lines))
+    if left:
+        sys.stdout.flush()                              # said last, where a long table leaves it in sight
+        _say(f"not shown for lack of room (--all shows them): {_shown(', '.join(left)):.200}")
 
 
-def _verb_diff(root: str, args: Any) -> int:
-    (_, one, _), (_, other, _) = _one_run(root, args.a), _one_run(root, args.b)
-    different = [key for key in {**one, **other} if key not in one or key not in other or not _same(one[key], other[key])]
-    for key in different:
+def _cell_text(value: Any, most: int = 10**9) -> str:
+    """A cell as one printable line, a commit by its start; cut where it is longer than `most`."""
+    if isinstance(value, float) and most < 99:
+        return f"{value:.6g}"
+    text = _shown(value if isinstance(value, str) else "" if value is None else _flow(_form(value)[0]))
+    text = re.sub("^([0-9a-f]{8})[0-9a-f]{32}$", r"\1", text)
+    return text if len(text) <= most else text[:most - 1] + "~"
+
+
+def _verb_diff(root: str, args: Any) -> None:
+    one, other = [_load_record(_read_text(_one_run(root, word))) for word in args.words]
+    same = True
+    for key in dict.fromkeys([*one, *other]):
         sides = [_flow(params[key]) if key in params else "(none)" for params in (one, other)]
-        print(f"{_cell_text(key)}: {sides[0]} -> {sides[1]}")
-    if not different:
+        if sides[0] != sides[1] and key not in _OWN_KEYS:
+            print(_cell_text(f"{key}: {sides[0]} -> {sides[1]}"))
+            same = False
+    if same:
         _say("no parameter differs")
-    return 0
 
 
-def _verb_cmd(root: str, args: Any) -> int:
+def _verb_cmd(root: str, args: Any) -> None:
     import shlex
     import shutil
-    name, _, text = _one_run(root, args.run)
-    line = next((line for line in text.split("\n") if line.startswith(_ARGV)), None)
-    if line is None:
-        raise _NotFound(f"{name} does not say how it was launched: run it with --config")      # one of exman 0.1.x, for example
-    words = [_text(word) for word in load_yaml(f"argv: {line[len(_ARGV):]}\n")["argv"]]
-    python = "python" if shutil.which("python") or not shutil.which("python3") else "python3"
-    line = " ".join([python, *map(shlex.quote, words)]) + "\n"
-    if hasattr(sys.stdout, "buffer"):
-        sys.stdout.buffer.write(line.encode("utf-8", "surrogateescape"))       # undecodable words as they were typed
+    path = _one_run(root, args.words[0])
+    argv = _meta(_read_text(path)).get("argv")
+    if not argv:
+        raise ValueError(f"{path} tells of no script (a notebook? `python -c`?): run it with --config")
+    words = ["python" if shutil.which("python") else "python3"]
+    file = iter([["--config", path]])                   # it has all that the files gave
+    for word in argv:
+        words += [word] if isinstance(word, str) else next(file, [])
+    print(*map(shlex.quote, words))
+
+
+def _one_run(root: str, word: str) -> str:
+    """The params.yaml of the run that a word names."""
+    found, lines = _picked(root, [word])
+    if len(found) != 1:
+        raise ValueError("; ".join(lines) or f"{word} names more than one run")
+    return os.path.join(root, *found[0], "params.yaml")
+
+
+def _picked(root: str, words: Sequence[str], mark: str | None = None) -> tuple[list[Any], list[str]]:
+    """The (part, name) of the runs that the words name, and a line for each word that names none, or two."""
+    if mark is not None:
+        runs = [("runs", name) for name in _marked(root, mark)]
     else:
-        print(line, end="")
-    return 0
-
-
-def _verb_mark(root: str, args: Any) -> int:
-    found, missing = _named_runs(root, args.runs, ("runs",))
-    for _, name in found:
-        _mark(root, args.key, name, _is_shared(root))
-    for line in missing:
-        _say(f"{line}: not marked")
-    return 1 if missing else 0
-
-
-def _is_shared(root: str) -> bool:
-    """Whether the group may write in this root, as shared=True makes it: then it may write what a verb makes there."""
-    return os.name == "posix" and bool(os.stat(os.path.join(root, "runs")).st_mode & stat.S_IWGRP)
-
-
-def _verb_unmark(root: str, args: Any) -> int:
-    entries = _existing_mark(_existing_root(root), args.key)
-    status = 0
-    for word in args.runs:
-        names = [name for name in entries if _is_named(name, word)]
-        for name in names:
-            for entry in _entries_below(root, args.key, name):
-                _unlink(entry)
-        if not names:
-            _say(f"run {word!r:.99} is not marked {args.key!r}{_nearest(word, list(entries))}")
-            status = 1
-    return status
-
-
-def _verb_marks(root: str, args: Any) -> int:
-    entries = [*_mark_entries(_existing_root(root), [])]
-    runs = {mark: {name for at, name, _ in entries if (at + "/").startswith(mark + "/")} for mark in _marks_of(entries)}
-    if not runs:
-        _say("no marks")
-    width = max(map(_text_width, map(_cell_text, runs)), default=0)
-    for mark, names in runs.items():
-        print(f"{_padded(_cell_text(mark), width, False)}  {len(names)}")
-    return 0
-
-
-def _verb_delete(root: str, args: Any) -> int:
-    import shutil
-    found, missing = _named_runs(root, args.runs, _PARTS)
-    if args.all and found and not args.yes and sys.stdin is not None and sys.stdin.isatty():
-        names = ", ".join(name for _, name in found)
-        print(f"delete {names} with all files? [y/N] ", end="", file=sys.stderr, flush=True)
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            _say("nothing was deleted")
-            return 1
-    for part, name in found:
-        _unlist(root, name)
-        if not args.all and part != "runs":
-            _say(f"run {_number(name)} is in {part}/ and so in no index: --all deletes its files")
-        if args.all:                                    # hidden first: a kill leaves no run without its files in sight
-            hidden = os.path.join(root, part, f".{name}.deleted")
-            os.rename(os.path.join(root, part, name), hidden)
-            with _naming(hidden):
-                shutil.rmtree(hidden)
-    for line in missing:
-        _say(f"{line}: not deleted")
-    return 1 if missing else 0
-
-
-def _verb_fix(root: str, args: Any) -> int:
-    runs = set(_run_names(_existing_root(root), "runs"))
-    index = os.path.join(root, "index")
-    entries = set(_indexed(root))
-    dangling = {entry for entry in entries if entry not in runs or not os.path.exists(os.path.join(index, f"{entry}.yaml"))}
-    for name in sorted(dangling):
-        _unlink(os.path.join(index, f"{name}.yaml"))
-        print(f"took away index/{_shown(name)}.yaml: it led nowhere")
-    for name in sorted(runs - (entries - dangling)):
-        if os.path.isfile(os.path.join(root, "runs", name, "params.yaml")):
-            _link(root, os.path.join("index", f"{name}.yaml"), name, _is_shared(root))
-            print(f"made index/{_shown(name)}.yaml")
+        runs = [(part, name) for part in _PARTS for name in _run_names(root, part)]
+    found: list[Any] = []
+    lines: list[str] = []
+    for word in words:
+        first, _, last = word.partition("-")
+        is_range = _is_number(first) and _is_number(last or first)
+        numbers = range(int(first), int(last or first) + 1)[:99999] if is_range else ()
+        hits = [run for run in runs if run[1] == word or _number(run[1]) in numbers]
+        there = {_number(name) for _, name in hits}
+        gaps = sorted({*numbers} - there)
+        if len(there) < len(hits):
+            lines.append(f"{word} is ambiguous: it names {', '.join(map('/'.join, hits))}")
+        elif not hits:
+            lines.append(_unknown("run", first if numbers else word, [name for _, name in runs]))
         else:
-            _say(f"runs/{_shown(name)} has no params.yaml: left alone")
-    for mark, name, _ in [*_mark_entries(root, [])]:
-        for entry in _entries_below(root, mark, name) if name not in runs else ():
-            if _unlink(entry):
-                print(f"took away {_shown(os.path.relpath(entry, root))}: its run is gone")
-    return 0
+            found += hits
+            lines += [f"no run {', '.join(map(str, gaps)):.99}"] if gaps else []
+    return [*dict.fromkeys(found)], lines
+
+
+def _unknown(what: str, word: str, names: Sequence[str]) -> str:
+    """What is said of a word that is not among the names, with a hint."""
+    import difflib
+    near = difflib.get_close_matches(word, names, 1)
+    if near:
+        hint = f"did you mean {near[0]}?"
+    elif _is_number(word) and what == "run":
+        numbers = sorted(map(_number, names), key=lambda number: abs(number - int(word)))
+        hint = f"the nearest are {', '.join(map(str, sorted(numbers[:3])))}"
+    elif _is_number(word):
+        hint = f"id={word} is the run of that number"
+    else:
+        hint = f"there are {', '.join(names) or 'none'}"
+    return f"no {what} {word!r:.99}: {hint:.300}"
+
+
+def _change(root: str, args: Any) -> int:
+    """Mark, unmark or delete runs; say in one line which, and on stderr which not."""
+    found, lines = _picked(root, args.words, args.key if args.verb == "unmark" else None)
+    if args.verb == "mark":
+        try:
+            args.key = _check_mark(args.key)
+        except ValueError as error:
+            args.usage_error(str(error))
+    if args.all and found and not args.yes:
+        _confirm(", ".join(name for _, name in found))
+    done = []
+    for part, name in found:
+        try:
+            if args.verb == "delete":
+                _unlist(root, name)
+                if args.all:
+                    _delete_files(root, part, name)
+            elif args.verb == "unmark":
+                for entry in _entries_below(root, args.key, name):
+                    _unlink(entry)
+            elif part == "runs":
+                _mark(root, args.key, name, bool(os.stat(os.path.join(root, part)).st_mode & stat.S_IWGRP))
+            else:
+                raise OSError(f"run {_number(name)} is in {part}/, from where no mark leads")
+            done.append(str(_number(name)))
+        except OSError as error:
+            lines.append(_reason(error))
+    if done:
+        did = "deleted" if args.all else "taken out of index and marks"
+        print(f"{args.verb}ed {args.key}" if args.key else did, ", ".join(done), sep=": ")
+    for line in lines:
+        _say(_shown(line))
+    return 1 if lines else 0
+
+
+def _confirm(names: str) -> None:
+    """Ask on the terminal; ValueError where the answer is not yes, or there is nobody to give one."""
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise ValueError("nothing was deleted: where there is no terminal to ask on, --all takes --yes too")
+    print(f"delete {_shown(names)} with all files? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise ValueError("nothing was deleted")
+
+
+def _verb_marks(root: str, args: Any) -> None:
+    entries = [*_mark_entries(root, [])]
+    for mark in _marks(root):
+        names = {name for at, name, _ in entries if f"{at}/".startswith(f"{mark}/")}
+        print(f"{len(names):6}  {_cell_text(mark)}")
+    if not entries:
+        _say("no marks")
+
+
+def _verb_fix(root: str, args: Any) -> None:
+    for line in _fixed(root):
+        print(line)
 
 
 if __name__ == "__main__":
