@@ -346,8 +346,8 @@ def _say(line: str) -> None:
     """One line on stderr; stdout belongs to the script."""
     try:
         if sys.stderr is not None:
-            print(f"exman: {line}", file=sys.stderr)
-    except (OSError, ValueError):                       # closed, or a full disk: no reason to stop a script
+            print(f"exman: {line}", file=sys.stderr, flush=True)
+    except (OSError, ValueError, AttributeError):       # closed, or a full disk: no reason to stop a script
         pass
 
 
