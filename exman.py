@@ -1082,10 +1082,14 @@ class _Replay:
             self.told[dest.name] = line
             return
         if calls and all(action for action, _ in calls) and _line_of(calls) == line:
-            self.call(dest, calls, fresh=False)
+            self.call(dest, calls)
             return                                      # setters came behind it, and will again
-        if dest.actions and (key in words or ("old" in file.meta and _has_text(line))):
-            self.call(dest, _calls(dest, line))
+        if key in words or ("old" in file.meta and _has_text(line) and not _is_one_text(dest, line)):
+            kept, rest = [], line
+            if type(line) is list and _appends(dest.reader):        # what is no text stood in the default
+                kept = [item for item in line if not _has_text(item)]
+                rest = [item for item in line if _has_text(item)]
+            self.call(dest, _calls(dest, rest), start=kept)
         elif type(line) is str and dest.actions and key not in exact:
             setattr(self.namespace, dest.name, dest.parser._get_value(dest.reader, line))
         else:
@@ -1099,7 +1103,7 @@ class _Replay:
         if not dest.actions or value is None:
             setattr(self.namespace, dest.name, value)
         elif dest.reader.nargs != 0:
-            self.call(dest, _calls(dest, raw), checked=True)
+            self.call(dest, _calls(dest, raw), checked=True, start=[])
         elif key == dest.name:
             setattr(self.namespace, dest.name, _flag_value(dest, raw))
         else:
@@ -1112,13 +1116,16 @@ class _Replay:
             if not _truth(dest, raw):
                 setattr(self.namespace, dest.name, not made if type(made) is bool else before)
 
-    def call(self, dest: _Dest, calls: list[_Call], checked: bool = False, fresh: bool = True,
+    def call(self, dest: _Dest, calls: list[_Call], checked: bool = False, start: list[Any] | None = None,
              option: str = "") -> None:
-        """Give an option strings by its own action, on a copy of the namespace: only its dest is taken."""
+        """Give an option strings by its own action, on a copy of the namespace: only its dest is taken.
+
+        start: what a list begins with that a file has in the place of the default.
+        """
         import copy
         scratch = copy.copy(self.namespace)
-        if fresh and (not calls or isinstance(calls[0][0], argparse._AppendAction)):
-            setattr(scratch, dest.name, [])             # a list of the file takes the place of the default
+        if start is not None and (not calls or isinstance(calls[0][0], argparse._AppendAction)):
+            setattr(scratch, dest.name, start)
             self.parse.fresh.add(dest.name)
         for action, strings in calls:
             if checked and dest.parser._match_argument(action, "A" * len(strings)) != len(strings):
@@ -1236,6 +1243,14 @@ def _same(one: Any, other: Any) -> bool:
         return type(one) is type(other) and bool(one == other or repr(one) == repr(other))
     except Exception:                                   # __eq__ may raise anything; arrays have no truth
         return False
+
+
+def _is_one_text(dest: _Dest, line: Any) -> bool:
+    """Whether a line of exman 1.0.0 is a text that the type alone has read, as argparse does with a default."""
+    known = (argparse._StoreAction, argparse._AppendAction, argparse._ExtendAction)
+    if not dest.actions or type(line) is not str:
+        return not dest.actions
+    return (type(dest.reader) in known and dest.option(line) is None) or line == dest.reader.default
 
 
 def _has_text(value: Any) -> bool:
