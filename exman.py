@@ -1246,7 +1246,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _is_one_text(dest: _Dest, line: Any) -> bool:
-    """Whether a line of exman 1.0.0 is a text that the type alone has read, as argparse does with a default."""
+    """Whether a line of exman 1.0.0 is a text that the type alone has read, as of a default."""
     known = (argparse._StoreAction, argparse._AppendAction, argparse._ExtendAction)
     if not dest.actions or type(line) is not str:
         return not dest.actions
