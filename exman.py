@@ -83,7 +83,7 @@ class Run:
         self._inside: list[object] = []                 # a thread or a task for each block that it stands in
         self._status = "done"
         self._ended = False
-        self._log: _Log | None = None
+        self._log: tuple[_Tee, Any] | None = None
 
     @property
     def root(self) -> pathlib.Path:
@@ -110,7 +110,7 @@ class Run:
             self._process, self._inside = os.getpid(), []
         if not self._inside:
             self._status = "failed" if self._part == "fails" else "done"
-            self._log = _Log(self._file("log"), self._shared)
+            self._log = _opened_log(self._file("log"), self._shared)
         self._inside.append(_task())
         return self
 
@@ -127,7 +127,8 @@ class Run:
         if self._inside:
             return                                      # another thread or task is still at work
         if self._log is not None:
-            self._log.end()
+            tee, log = self._log
+            tee.close(log)
         self._end(self._status)
         if self._status != "done":
             self._leave(self._status)
@@ -229,57 +230,50 @@ def _end_last() -> None:
         run._end(_status(error if error is not run._raised else None))
 
 
-class _Log:
-    """A copy of what is written to stdout. The stream stays the object that it is, with another `write`."""
+class _Tee:
+    """Stands in for a stream's `write` while blocks are open: what is written also goes to their logs.
 
-    def __init__(self, path: str, shared: bool) -> None:
-        self._stream: Any = sys.stdout
-        self._file: Any = None
-        try:
-            self._file = open(path, "ab", buffering=0)  # so a kill loses nothing
-            _share(path, shared)
-            if not hasattr(self._stream.write, "copies"):
-                self._stream.write = _teeing(self._stream.write)    # type: ignore[method-assign]
-            self._stream.write.copies.append(self)
-        except (OSError, AttributeError, TypeError) as problem:     # no stdout; one that takes no attributes
-            _say(f"no log: {_reason(problem) if isinstance(problem, OSError) else problem}")
+    The stream stays the object that it is, for whoever holds it already.
+    """
 
-    def keep(self, text: str) -> None:
-        try:
-            if self._file is not None:
-                self._file.write(text.encode("utf-8", "backslashreplace"))
-        except (OSError, ValueError) as problem:        # a full disk ends the log, not the experiment
-            self._close()
-            _say(f"the log ends here: {_reason(problem) if isinstance(problem, OSError) else problem}")
+    def __init__(self, stream: Any) -> None:
+        self.stream, self.below = stream, stream.write
+        self.logs: list[Any] = []                       # files without a buffer: a kill loses nothing
 
-    def end(self) -> None:
-        write = getattr(self._stream, "write", None)
-        copies = getattr(write, "copies", [])
-        if self in copies:
-            copies.remove(self)
-            if not copies:
-                del self._stream.write
-        self._close()
-
-    def _close(self) -> None:
-        file, self._file = self._file, None
-        try:
-            if file is not None:
-                file.close()
-        except OSError as problem:
-            _say(f"the log may lack its end: {_reason(problem)}")
-
-
-def _teeing(below: Callable[[str], int]) -> Any:
-    """A stream's `write` that also gives the text to each log in its list `copies`."""
-    def write(text: str) -> int:
-        written = below(text)
-        for log in [*copies]:
-            log.keep(text)
+    def __call__(self, text: str) -> int:
+        written: int = self.below(text)
+        for log in [*self.logs]:
+            try:
+                log.write(text.encode("utf-8", "backslashreplace"))
+            except (OSError, ValueError) as problem:    # a full disk ends the log, not the experiment
+                self.close(log)
+                _say(f"the log ends here: {_reason(problem) if isinstance(problem, OSError) else problem}")
         return written
-    copies: list[_Log] = []
-    write.copies = copies                               # type: ignore[attr-defined]
-    return write
+
+    def close(self, log: Any) -> None:
+        if log in self.logs:
+            self.logs.remove(log)
+            if not self.logs:
+                del self.stream.write
+        try:
+            log.close()
+        except OSError as problem:
+            _say(f"the log may lack its end: {problem.strerror}")
+
+
+def _opened_log(path: str, shared: bool) -> tuple[_Tee, Any] | None:
+    """A block's log and what feeds it; None, in a word, where stdout takes no attribute or there is none."""
+    stream: Any = sys.stdout
+    try:
+        log = open(path, "ab", buffering=0)
+        _share(path, shared)
+        if not isinstance(stream.write, _Tee):
+            stream.write = _Tee(stream)
+        stream.write.logs.append(log)
+        return stream.write, log
+    except (OSError, AttributeError, TypeError) as problem:
+        _say(f"no log: {_reason(problem) if isinstance(problem, OSError) else problem}")
+    return None
 
 
 class Namespace(argparse.Namespace):
@@ -566,14 +560,6 @@ class ExParser(ArgumentParser):
 class _Settings(argparse.Namespace):
     """What ExParser takes beyond argparse, as given."""
 
-    root: Any
-    zfill: int
-    shared: bool
-    automark: list[str]
-    default_config_files: list[Any]
-    git: Any
-    git_assert_clean: bool
-
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
         self.setters: list[Callable[[Any], object]] = []
@@ -819,22 +805,20 @@ def _checked(parse: _Parse, namespace: Any) -> _Record:
 
 
 def _validate(function: Callable[[Any], object], message: str, namespace: Any) -> None:
-    accepted: object = False
-    problem: Exception | None = None
+    problem: object = None
     try:
         accepted = function(namespace)
     except ArgumentError:
         raise
     except Exception as error:
-        problem = error
+        accepted, problem = False, error
     if type(accepted).__name__ not in ("bool", "bool_") or accepted:        # numpy has a False of its own
         return
     try:
         message = message.format(**vars(namespace))
     except Exception as error:                          # {lr:.3f} of None, or braces that are no parameter's
         problem = error
-    missing = isinstance(problem, (AttributeError, LookupError, TypeError))
-    raise ArgumentError(None, f"{message} ({type(problem).__name__}: {problem})" if missing else message)
+    raise ArgumentError(None, f"{message} ({type(problem).__name__}: {problem})" if problem else message)
 
 
 # ------------------------------------------------------------------------------------------------------------
