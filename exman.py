@@ -515,10 +515,15 @@ class ExParser(ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """End as argparse does, with a hint where exman knows one."""
         parse = _UNDER_WAY.get(get_ident())
-        super().error("\n".join([message, *(parse.hints() if parse is not None else ())]))
+        if parse is not None:
+            parse.put_back()                            # the usage is the script's
+            message = "\n".join([message, *parse.hints()])
+        super().error(message)
 
     def format_help(self, *args: Any, **kwargs: Any) -> str:
-        group = _own_group(self)
+        parse, group = _UNDER_WAY.get(get_ident()), _own_group(self)
+        if parse is not None:
+            parse.put_back()
         self._action_groups.append(group)
         try:
             return super().format_help(*args, **kwargs)
@@ -688,7 +693,7 @@ class _Parse:
             given = [action for dest in _given(parser, file) for action in dest.actions]
             for action in given:
                 self.ease(action, "required", False)
-                if type(action.default) is str and action.default is not SUPPRESS:
+                if type(action.default) is str and action.default is not SUPPRESS and action.type:
                     self.ease(action, "default", None)
                     self.spared.append((parser, action))
             for group in parser._mutually_exclusive_groups:
@@ -1136,7 +1141,7 @@ class _Replay:
         """After the setters: what a recorded run holds is what they left, so it has the last word."""
         for dest, value in self.restored.items():
             setattr(self.namespace, dest, value)
-        for file in self.parse.files:
+        for file in reversed(self.parse.files):
             if file.recorded:
                 self.finish_file(file)
         for dest, line in self.told.items():
@@ -1153,9 +1158,9 @@ class _Replay:
                 setattr(self.namespace, dest, _rebuilt(file.meta.get("exact", {}).get(key), file.values[key]))
             else:
                 lost.append(dest)
-        for dest in order.values():
-            if dest in vars(self.namespace):
-                vars(self.namespace)[dest] = vars(self.namespace).pop(dest)
+        values = getattr(self.namespace, "__dict__", {})
+        for dest in filter(values.__contains__, order.values()):
+            values[dest] = values.pop(dest)
         if lost and self.parse.whole:
             script = file.meta.get("argv", [""])[0]
             by = f"recorded by {script}, " if [script] != _script_words()[:1] else ""

@@ -1886,14 +1886,15 @@ class DropInTest(Case):
         self.assertIn("--config RUN", parser.format_help())
 
     def test_help_and_errors_behind_a_config_show_the_whole_usage(self):
-        parser = self.parser()
+        parser = self.parser(formatter_class=argparse.ArgumentDefaultsHelpFormatter)
         parser.add_argument("data")
-        parser.add_argument("--lr", type=float, default=0.1)
+        parser.add_argument("--lr", type=float, default="0.1", required=True, help="rate")
         usage = parser.format_usage()
-        self.parse(parser, "d")
+        self.parse(parser, "d", "--lr", "1")
         with contextlib.redirect_stdout(io.StringIO()) as stdout, self.assertRaises(SystemExit):
             self.parse(parser, "--config", "1", "--help")
         self.assertIn(usage, stdout.getvalue())
+        self.assertIn("rate (default: 0.1)", stdout.getvalue())
         with self.assertRaises(SystemExit):
             self.parse(parser, "--config", "1", "--lr", "x")
         self.assertIn(usage, self.stderr)
