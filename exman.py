@@ -2259,11 +2259,14 @@ def _publish(folder: str, digest: str, who: int, run: Run) -> None:
         _make_folder(folder, run._shared)
         _create(f"{folder}/{who}.{run.name}", run._shared)
         _create(f"{folder}/{digest}.{run._part}.{run.name}", run._shared)
+    except OSError as error:
+        _say(f"the other processes of this job will not find run {run.id}: {_reason(error)}")
+    try:
         for old in os.scandir(os.path.dirname(folder)) if run.id % 100 == 1 else ():
             if old.stat().st_mtime < time.time() - 60 * 86400:       # a requeue may come weeks later
                 _remove_tree(old.path)
-    except OSError as error:
-        _say(f"the other processes of this job will not find run {run.id}: {_reason(error)}")
+    except OSError:
+        pass                                    # another process sweeps, too
 
 
 def _own_run(root: str, settings: _Settings, record: _Record, earlier: Run | None, digest: str) -> Run:
@@ -2294,9 +2297,11 @@ def _requeued(root: str, folder: str, start: int, record: _Record, shared: bool)
     seen = _seen(folder, "", start, 0, shared)
     if seen:
         run = Run(root, seen[1], seen[2], shared=shared, maker=os.getpid())
-        if os.path.isdir(f"{root}/fails/{run.name}"):
+        try:
             os.rename(f"{root}/fails/{run.name}", run._folder())
             _list(root, run.name, record, shared)
+        except OSError:
+            pass                                # it had not failed
         if os.path.isdir(run._folder()):
             _unlink(f"{run._folder()}/end.yaml")
             # It counts as running while this process is there.
