@@ -2752,9 +2752,8 @@ if TYPE_CHECKING:
 _HEAD = 1 << 16                                         # bytes: all that nearly every file has
 _AT_ONCE, _READERS, _FIRST_READS, _SLOW_READ = 512, 16, 32, 0.0005
 _MAX_LAYOUTS = 64
-_COMMENT_LINE, _KEY_LINE = r"# .*\n", r"(?!(?i:null|true|false):)[A-Za-z_][A-Za-z0-9_]*: .*\n"
+_COMMENT_LINE, _KEY_LINE = r"# [ -~]*\n", r"(?!(?i:null|true|false):)[A-Za-z_][A-Za-z0-9_]*: .*\n"
 _OWN_LINES = r"root: [\w./-]+\ntime: '[0-9T:-]+'\nid: [0-9]{1,15}\n"
-_PRINTABLE = bytes(range(32, 127)) + b"\n"
 
 
 class Index:
@@ -2786,9 +2785,7 @@ class Index:
         KeyError; what cannot be read costs its row, or its cells, and a warning.
         """
         import warnings
-        table, problems = _table(os.fspath(self.root), mark, results, ended)
-        columns = {key: [None if cell is _MISSING else cell for cell in cells] if _MISSING in cells else cells
-                   for key, cells in table.items()}
+        columns, problems = _table(os.fspath(self.root), mark, results, ended)
         for problem in problems:
             warnings.warn(problem, stacklevel=2)
         try:
@@ -2803,7 +2800,7 @@ class Index:
 
 def _rows(root: _Path, *wanted: Any, **more: Any) -> tuple[list[str], list[dict[str, Any]], list[str]]:
     """What _table says: the names of the columns, a dict a run with what it has of them, the problems."""
-    columns, problems = _table(os.path.abspath(root), *wanted, **more)
+    columns, problems = _table(os.path.abspath(root), *wanted, missing=_MISSING, **more)
     rows = [{key: cell for key, cell in row.items() if cell is not _MISSING} for row in _dicts(columns)]
     return [*columns], rows, problems
 
@@ -2828,32 +2825,33 @@ def _dtype(key: str, cells: list[Any]) -> str:
 
 
 def _table(root: str, mark: _Path | None = None, results: _Results = None, ended: bool = False,
-           fails: bool = False) -> tuple[_Columns, list[str]]:
-    """The cells of each column, _MISSING where a run has none; a sentence for each thing that is not read.
+           fails: bool = False, *, missing: Any = None) -> tuple[_Columns, list[str]]:
+    """The cells of each column, and a sentence for each thing that could not be read.
 
-    results and ended as in info(); fails: those in fails/ too.
+    results and ended as in info(); fails: those in fails/ too; missing: the cell of a run that has none.
     """
     from pathlib import Path
     problems: list[str] = []
-    runs, params = _parameters(root, _entries(root, mark, fails, problems), problems)
+    runs, params = _parameters(root, _entries(root, mark, fails, problems), problems, missing)
     folders = [Path(f"{root}/{part}/{name}") for _, name, part, _ in runs]
     times = [*_times([run[1] for run in runs])]
     columns: _Columns = {"id": [run[0] for run in runs], "time": times, "root": folders}
-    _add(columns, "_", params)
+    _add(columns, "_", params, missing)
     if ended:
         ends = _read_each(functools.partial(_end, root), runs)
-        _add(columns, "_end", {"status": [end[0] for end in ends], "seconds": [end[1] for end in ends]})
+        status, seconds = [end[0] for end in ends], [end[1] for end in ends]
+        _add(columns, "_end", {"status": status, "seconds": seconds}, missing)
     if results is not None:
-        _add(columns, "_result", _results(folders, results, problems))
+        _add(columns, "_result", _results(folders, results, problems, missing), missing)
     return columns, problems
 
 
-def _add(columns: _Columns, suffix: str, more: _Columns) -> None:
+def _add(columns: _Columns, suffix: str, more: _Columns, missing: Any) -> None:
     """Add columns; a key that is there already gets the suffix."""
     for key, cells in more.items():
         while key in columns:
             key += suffix
-        columns[key] = cells + [_MISSING] * (len(columns["id"]) - len(cells))
+        columns[key] = cells + [missing] * (len(columns["id"]) - len(cells))
 
 
 def _times(names: list[str]) -> Iterator[datetime.datetime | None]:
@@ -2882,7 +2880,8 @@ def _entries(root: str, mark: _Path | None, fails: bool, problems: list[str]) ->
     return sorted(runs)
 
 
-def _parameters(root: str, entries: list[_Entry], problems: list[str]) -> tuple[list[_Entry], _Columns]:
+def _parameters(root: str, entries: list[_Entry], problems: list[str],
+                missing: Any) -> tuple[list[_Entry], _Columns]:
     """The runs that can be read, and the cells of the parameters; files of the same keys share a pattern."""
     runs: list[_Entry] = []
     columns: _Columns = {}
@@ -2897,23 +2896,23 @@ def _parameters(root: str, entries: list[_Entry], problems: list[str]) -> tuple[
                 if layout is None:
                     raise ValueError
                 cells = [_values(texts) for texts in zip(*[match.groups() for match in found])]
-                _append(columns, len(runs), dict(zip(layout.groupindex, cells)))
+                _append(columns, len(runs), dict(zip(layout.groupindex, cells)), missing)
                 runs += alike
             except ValueError:
                 for run, record in zip(alike, _read_each(functools.partial(_record_of, root), alike)):
                     if isinstance(record, dict):
-                        _append(columns, len(runs), {key: [value] for key, value in record.items()})
+                        _append(columns, len(runs), {key: [value] for key, value in record.items()}, missing)
                         runs.append(run)
                     elif record:
                         problems.append(record)
     return runs, columns
 
 
-def _append(columns: _Columns, row: int, more: _Columns) -> None:
-    """Put more cells into the columns, from this row on; _MISSING into the rows before that lack them."""
+def _append(columns: _Columns, row: int, more: _Columns, missing: Any) -> None:
+    """Put more cells into the columns, from this row on; the missing one into rows before that lack them."""
     for key, cells in more.items():
         known = columns.setdefault(key, [])
-        known += [_MISSING] * (row - len(known)) + cells
+        known += [missing] * (row - len(known)) + cells
 
 
 def _read_each(read: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
@@ -2941,11 +2940,9 @@ def _head(path: str) -> bytes | OSError:
 
 def _match(head: bytes | OSError, layouts: list[re.Pattern[str]]) -> re.Match[str] | None:
     """What a layout finds in a file that exman wrote; None in any other."""
-    if isinstance(head, OSError):
+    if isinstance(head, OSError) or b"\r" in head:      # which breaks a line too
         return None
     text = head.decode("utf-8", "surrogateescape")
-    if head.translate(None, _PRINTABLE) and not text.replace("\n", "").isprintable():
-        return None
     for at, layout in enumerate(layouts):
         found = layout.fullmatch(text)
         if found:
@@ -2970,7 +2967,7 @@ def _layout(text: str) -> re.Pattern[str] | None:
     keys = re.findall(r"(?m)^(\w+): ", own[1]) if own else []
     if not own or _is_old(text) or len({*keys, *_OWN_KEYS}) < len(keys) + 3:
         return None
-    lines = re.sub("(?m)^# .*", "# .*", own[1])
+    lines = re.sub("(?m)^# .*", "# [ -~]*", own[1])
     return re.compile(re.sub(r"(?m)^(\w+): .*", r"\1: (?P<\1>.*)", lines) + _OWN_LINES)
 
 
@@ -2983,7 +2980,7 @@ def _values(texts: Sequence[str]) -> list[Any]:
     values = {text: _cell(load_yaml(f"key: {text}\n")["key"]) for text in distinct}
     if any("{" in text for text in distinct):           # each cell has a dict of its own
         return [_cell(values[text]) for text in texts]
-    return [values[text] for text in texts]
+    return [*values.values()] * len(texts) if len(values) == 1 else [values[text] for text in texts]
 
 
 def _record_of(root: str, run: _Entry) -> dict[str, Any] | str:
@@ -3016,7 +3013,7 @@ def _cell(value: Any) -> Any:
     return value.item() if getattr(value, "ndim", None) == 0 else value     # numpy's numbers, and torch's
 
 
-def _results(folders: list[pathlib.Path], results: Any, problems: list[str]) -> _Columns:
+def _results(folders: list[pathlib.Path], results: Any, problems: list[str], missing: Any) -> _Columns:
     """The cells of what each run's file of a name says, or of what a function makes of each folder."""
     import json
     from pathlib import PurePath
@@ -3034,7 +3031,7 @@ def _results(folders: list[pathlib.Path], results: Any, problems: list[str]) -> 
         try:
             found = read(item)
             record = found if isinstance(found, dict) else {"result": found}
-            _append(columns, row, {str(key): [_cell(value)] for key, value in record.items()})
+            _append(columns, row, {str(key): [_cell(value)] for key, value in record.items()}, missing)
         except FileNotFoundError:
             pass
         except Exception as error:                      # a function of the user's may raise anything

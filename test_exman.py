@@ -4540,8 +4540,7 @@ class TableCase(Case):
     def rows(self, mark=None, **more):
         """The rows as dicts; what is said about other runs is kept in self.problems."""
         columns, rows, self.problems = exman._rows(str(self.root), mark, **more)
-        rows = [{key: row.get(key) for key in columns} for row in rows]
-        return rows
+        return [{key: row.get(key) for key in columns} for row in rows]
 
     def cells(self, key, **more):
         return [row[key] for row in self.rows(**more)]
@@ -4584,6 +4583,12 @@ class TestTable(TableCase):
         self.assertEqual([list(row.items())[3:] for row in self.rows()], [
             [("b", 1), ("a", 2), ("d", None), ("c", None)], [("b", 5), ("a", None), ("d", (1, 2)), ("c", None)],
             [("b", None), ("a", 4), ("d", None), ("c", 3)]])
+
+    def test_the_shell_is_told_what_a_run_lacks(self):
+        self.run_(1, a="null", b="1")
+        self.run_(2, c="[2]")
+        _, rows, _ = exman._rows(str(self.root), results=lambda root: {"r": 1} if root.name < self.name(2) else {})
+        self.assertEqual([list(row)[3:] for row in rows], [["a", "b", "r"], ["c"]])
 
     def test_id_time_and_root_come_from_the_name(self):
         folder = self.run_(7, text="lr: 1\nroot: runs/elsewhere\ntime: yesterday\nid: 99\n")
@@ -5179,6 +5184,14 @@ class TestTableTypes(TableCase):
             folder = self.run_(number, a=str(number), b="x", c="[1, {a: null}]", d=f"{number}.5")
             (folder / "score.json").write_text(f'{{"acc": 0.{number}, "d": [{number}]}}')
         self.assertEqual(self.info(results="score.json").to_dict("records"), self.info(with_pandas=False, results="score.json"))
+
+    @unittest.skipIf(pandas is None, "no pandas")
+    def test_an_array_of_a_function_is_a_cell(self):
+        self.run_(1)
+        self.run_(2)
+        array = pandas.Series([1.0, 2.0]).values
+        info = self.info(results=lambda root: {"a": array, "x": array[0]} if root.name < self.name(2) else {})
+        self.assertEqual((info.a[0] is array, info.a[1], str(info.x.dtype)), (True, None, "float64"))
 
     @unittest.skipIf(pandas is None, "no pandas")
     def test_lists_are_groups_and_results_are_numbers(self):
