@@ -2446,8 +2446,8 @@ class TestFaults(TracedCase):
         self.check(["first run", "failing run", "run with copies"], [*CHANGES, "openat", "open", "close"], self.ERRORS, 7)
 
     @full
-    def test_a_fault_at_any_call_of_any_scenario_is_one_line_and_leaves_nothing_half_made(self):
-        self.check(SCENARIOS, CHANGES + LOOKS, self.ERRORS, 1)
+    def test_a_fault_in_any_scenario_is_one_line_and_leaves_nothing_half_made(self):
+        self.check(SCENARIOS, CHANGES + LOOKS, self.ERRORS, 3)
 
 
 class TestRootThatCannotBe(RootCase):
