@@ -468,8 +468,9 @@ class ExParser(ArgumentParser):
             done = method([*parse.words], namespace, **kwargs)
             namespace = done[0] if isinstance(done, tuple) else done
             replay = self._refusing(_Replay, parse, namespace)
-            for setter in self._exman.setters:
-                setter(namespace)
+            for parser, _ in parse.levels():
+                for setter in parser._exman.setters:
+                    setter(namespace)
             replay.finish()
             record = self._refusing(_checked, parse, namespace)
         finally:
@@ -573,7 +574,7 @@ class _Settings(argparse.Namespace):
         self.staged: tuple[tuple[Any, ...], Run | None] = (), None
 
     def folder(self) -> str:
-        """The root as an absolute path: as given, else `exman` beside the script or in the folder."""
+        """The root as an absolute path: as given, else `exman` beside the script, or where Python started."""
         if self.root is None:
             return os.path.join(_script_folder(), "exman")
         return _absolute(os.path.expanduser(os.fsdecode(self.root)))
@@ -607,7 +608,7 @@ def _script_path() -> str:
     script = getattr(sys.modules.get("__mp_main__") or sys.modules.get("__main__"), "__file__", None)
     path = os.path.join(_STARTED_IN, script or "")
     *_, folder, name = re.split(r"[\\/]", path)
-    is_tool = (hasattr(sys, "frozen") or path.startswith(os.path.dirname(os.__file__))
+    is_tool = (hasattr(sys, "frozen") or path.startswith(os.path.join(os.path.dirname(os.__file__), ""))
                or re.search(r"[\\/](site|dist)-packages[\\/]", path)
                or (folder in ("bin", "Scripts") and not name.endswith(".py")))
     return path if os.path.isfile(path) and not is_tool else ""
@@ -737,7 +738,7 @@ class _Parse:
 
 # The parse under way, by thread: a parse inside it (a subparser's, an action's) belongs to it.
 _UNDER_WAY: dict[int, _Parse] = {}
-_EASING = RLock()
+_EASING = RLock()                                       # held while a parser is not as the script made it
 
 
 class _OwnAction(Action):
@@ -799,8 +800,9 @@ def _own_group(parser: ExParser) -> Any:
 def _checked(parse: _Parse, namespace: Any) -> _Record:
     """What is to be recorded, once validators, git and --name have been looked at."""
     settings = parse.parser._exman
-    for function, message in settings.validators:
-        _validate(function, message, namespace)
+    for parser, _ in parse.levels():
+        for function, message in parser._exman.validators:
+            _validate(function, message, namespace)
     state = _git_state(settings.git) if settings.git else None
     if state and settings.git_assert_clean and "git_dirty" not in parse.own:
         _check_clean(state)
@@ -833,11 +835,11 @@ def _validate(function: Callable[[Any], object], message: str, namespace: Any) -
 # The line of a recorded run is the value, and it is put back as it is; text goes through the option's type,
 # for it may be all that could be written. What a line alone cannot say stands in the comment
 # `# exman: {...}`, a Python literal:
-#   exact    by key, which lists are tuples, and the like; True: the text is the value itself, not the type's
+#   exact    by key, which lists are tuples, and the like; a text that is the value itself, not for the type
 #   words    by key, the words that made the value: the option's own action takes them again
-#   told     the keys whose line is but a description
+#   told     by key, the lines that are but a description
 #   order    by key, the attribute: where some are no options (a setter's) or they stand in another order
-#   argv     the words of the launch, for `exman cmd`
+#   argv     the words of the launch, for `exman cmd`; git: whether commit and dirty are exman's
 # A key's part is believed only while its line still says the same, so a copy that was edited by hand counts.
 
 # What exman wrote beside the parameters: the first three in every file, the others with git, or up to 0.1.9.
@@ -846,6 +848,7 @@ _GIT_KEYS = ("commit", "dirty")
 _OLD_KEYS = ("config", "config_file", "tmp", "name", "git_dirty")
 
 _META = "# exman: "
+_META_PARTS = {"argv": list, "exact": dict, "words": dict, "told": dict, "order": dict, "git": bool}
 _OLD_ARGV = "# argv: "                                  # of exman 1.0.0: a flow list
 
 
@@ -888,7 +891,8 @@ def _meta(text: str) -> dict[str, Any]:
         if line.startswith(_META):
             import ast
             try:
-                return dict(ast.literal_eval(line[len(_META):]))
+                meta = dict(ast.literal_eval(line[len(_META):]))
+                return {name: part for name, part in meta.items() if type(part) is _META_PARTS.get(name)}
             except (TypeError, ValueError, SyntaxError, MemoryError, RecursionError):
                 return {}                               # edited: the lines count
         if line.startswith(_OLD_ARGV):
@@ -954,7 +958,8 @@ def _keys_of(parser: ArgumentParser, file: _File) -> dict[str, str]:
         for option in action.option_strings:
             name = option.lstrip(parser.prefix_chars)
             dests[name] = dests[name.replace("-", "_")] = action.dest
-    git = isinstance(parser, ExParser) and bool(parser._exman.git)
+    # Older files do not say whether git was on.
+    git = file.meta.get("git", "old" in file.meta and file.values.keys() >= {*_GIT_KEYS})
     for dest in [*_dests(parser), *parser._defaults]:
         dests[_column(dest, git) if file.recorded else dest] = dest
     keys: dict[str, str] = {}
@@ -968,7 +973,7 @@ def _keys_of(parser: ArgumentParser, file: _File) -> dict[str, str]:
 
 
 def _column(dest: str, git: bool) -> str:
-    """The key of a dest in params.yaml and the table: exman's own get a _, and so on."""
+    """The key of a dest in params.yaml and the table: with a _ where it, but for its own _, is exman's."""
     return dest + "_" if dest.rstrip("_") in (_OWN_KEYS + _GIT_KEYS if git else _OWN_KEYS) else dest
 
 
@@ -981,7 +986,7 @@ def _given(parser: ArgumentParser, file: _File) -> list[_Dest]:
 
 def _named_in(file: _File, parser: ArgumentParser, action: Action) -> str | None:
     """The subcommand that a file names."""
-    value = file.values.get(_keys_of(parser, file).get(action.dest))
+    value = file.values.get(_keys_of(parser, file).get(action.dest, _MISSING))
     return None if _values_of(value) is None else str(value)
 
 
@@ -1066,7 +1071,7 @@ class _Replay:
         """A recorded value is put back as it is, text by way of the option's type; no choices are asked."""
         line, exact, words = file.values[key], file.meta.get("exact", {}), file.meta.get("words", {})
         calls = [(dest.option(option), strings) for option, *strings in words.get(key, ())]
-        if key in file.meta.get("told", ()):
+        if file.meta.get("told", {}).get(key, _MISSING) == line:
             self.done.discard(dest.name)                # the script's own default is all there is
             self.told[dest.name] = line
             return
@@ -1079,7 +1084,7 @@ class _Replay:
                 kept = [item for item in line if not _has_text(item)]
                 rest = [item for item in line if _has_text(item)]
             self.call(dest, _calls(dest, rest), start=kept)
-        elif type(line) is str and dest.actions and key not in exact:
+        elif type(line) is str and dest.actions and not (key in exact and _form(exact[key])[0] == line):
             setattr(self.namespace, dest.name, dest.parser._get_value(dest.reader, line))
         else:
             setattr(self.namespace, dest.name, _rebuilt(exact.get(key), line))
@@ -1097,12 +1102,14 @@ class _Replay:
             setattr(self.namespace, dest.name, _flag_value(dest, raw))
         else:
             # `no-cuda: true` names the option, `cuda: false` the value.
+            typed = len(self.parse.typed)
             for action in dest.actions:
                 for option in action.option_strings:
                     if option.lstrip(dest.parser.prefix_chars).replace("-", "_") == key.replace("-", "_"):
                         self.call(dest, [(action, [])], option=option)
             made = getattr(self.namespace, dest.name)
             if not _truth(dest, raw):
+                del self.parse.typed[typed:]
                 setattr(self.namespace, dest.name, not made if type(made) is bool else before)
 
     def call(self, dest: _Dest, calls: list[_Call], checked: bool = False, start: list[Any] | None = None,
@@ -1162,7 +1169,7 @@ class _Replay:
         for dest in filter(values.__contains__, order.values()):
             values[dest] = values.pop(dest)
         if lost and self.parse.whole:
-            script = file.meta.get("argv", [""])[0]
+            script = (file.meta.get("argv") or [""])[0]
             by = f"recorded by {script}, " if [script] != _script_words()[:1] else ""
             _say(f"{file.path}: {by}{', '.join(lost):.200}: not in this script, and left out")
 
@@ -1198,7 +1205,7 @@ def _call(dest: _Dest, strings: list[str]) -> _Call:
 
 def _word(action: Action, value: Any) -> str:
     """The string that an option's type gets for one value of a file; .inf and .nan as float() reads them."""
-    import json  # for lists and dicts: what json.loads and ast.literal_eval read, and a person typed
+    import json  # for lists and dicts: what json.loads reads
     meant = _values_of(value)
     is_odd = type(meant) is float and meant - meant != 0 and action.type not in (None, str)
     return str(value) if isinstance(value, str) and not is_odd else json.dumps(meant)
@@ -1220,7 +1227,8 @@ def _flag_value(dest: _Dest, raw: Any) -> Any:
     for kind, plain in ((argparse._CountAction, int), (argparse._AppendConstAction, list)):
         if isinstance(dest.reader, kind) and type(value) is plain:
             return value
-    if all(const is None or type(const) is bool for const in consts):
+    is_count = isinstance(dest.reader, argparse._CountAction)
+    if all(const is None or type(const) is bool for const in consts) and not is_count:
         return _truth(dest, raw)
     there = ", ".join(map(repr, consts))
     raise ArgumentError(dest.reader, f"invalid value: {value!r:.99} (choose from {there:.999})")
@@ -1229,7 +1237,9 @@ def _flag_value(dest: _Dest, raw: Any) -> Any:
 def _same(one: Any, other: Any) -> bool:
     """Whether two values are equal and of one type; a nan is the same as another."""
     try:
-        return type(one) is type(other) and bool(one == other or repr(one) == repr(other))
+        if type(one) in (float, complex, list, tuple, dict):
+            return repr((type(one), one)) == repr((type(other), other))
+        return type(one) is type(other) and bool(one == other)
     except Exception:                                   # __eq__ may raise anything; arrays have no truth
         return False
 
@@ -1297,7 +1307,9 @@ def _record(parse: _Parse, namespace: Any, state: _GitState | None) -> _Record:
              if action.nargs == argparse.PARSER and action.dest == SUPPRESS]
     own = f"commit: {_flow(state.commit)}\ndirty: {_flow(state.dirty)}\n" if state else ""
     if state and state.problem:
-        notes.append(f"{'changes.diff' if state.commit else 'the commit'} is not recorded: {state.problem}")
+        unknown = "the commit" if not state.commit else "dirty" if state.dirty is None else "changes.diff"
+        notes.append(f"{unknown} is not recorded: {state.problem}")
+    meta["git"] = state is not None
     told = ascii({name: part for name, part in meta.items() if part})
     tmp, ending = "tmp" in parse.own, parse.own.get("name")
     shared = [line for key, line in lines.items() if key not in aside]
@@ -1328,12 +1340,13 @@ def _held(parse: _Parse, dest: _Dest, value: Any) -> tuple[Any, str, Any]:
     if type(form) is not str and form is not _MISSING:
         return form, "exact" if shape is not None else "", shape
     text = _text_read(parse, dest, value)
-    has_setters = bool(parse.parser._exman.setters)     # one may have changed what words had made
+    # One may have changed what words had made.
+    has_setters = any(parser._exman.setters for parser, _ in parse.levels())
     if type(form) is str:
         if shape is None and (dest.reader.type in (None, str) or text == form or dest.makes(form, value)):
             return form, "", None
         if text is None:
-            return form, "exact", True if shape is None else shape
+            return form, "exact", form if shape is None else shape
     elif text is None and (has_setters or not calls):
         text = _text_of(dest, value)
     if type(text) is str:
@@ -1344,7 +1357,8 @@ def _held(parse: _Parse, dest: _Dest, value: Any) -> tuple[Any, str, Any]:
         return _line_of(calls), "words", spoken
     if text is not None and _takes_many(dest.reader) != _appends(dest.reader):
         return text, "words", []
-    return _description(value), "told", True
+    told = _description(value)
+    return told, "told", told
 
 
 def _text_read(parse: _Parse, dest: _Dest, value: Any) -> str | None:
@@ -1399,7 +1413,7 @@ def _form(value: Any) -> tuple[Any, Any]:
 
 def _rebuilt(shape: Any, form: Any) -> Any:
     """The value of which _form made form and shape; a form that was edited since counts as it stands."""
-    if shape is None or shape is True:
+    if shape is None:
         return form
     if type(shape) in (list, tuple) and type(form) is list and len(shape) in (0, len(form)):
         return type(shape)(map(_rebuilt, shape or [None] * len(form), form))
@@ -1410,12 +1424,12 @@ def _rebuilt(shape: Any, form: Any) -> Any:
 
 def _text_of(dest: _Dest, value: Any) -> Any:
     """A text of which the option's type makes a value that is not plain: Path("data"), Color.RED, nn.ReLU."""
-    if dest.reader.type is None or isinstance(dest.reader.type, argparse.FileType):
-        return None
+    if dest.reader.type is None or _attribute(value, "close") is not None:
+        return None                                     # nor is a file opened a second time
     if type(value) is list:
         texts = [_text_of(dest, item) for item in value]
         return None if None in texts else texts
-    names = [getattr(value, name, None) for name in ("name", "value", "__name__", "pattern")]
+    names = [_attribute(value, name) for name in ("name", "value", "__name__", "pattern")]
     for text in [_safely(str, value), *names]:
         if type(text) is str and _form(text)[1] is None and dest.makes(text, value):
             return text
@@ -1427,9 +1441,10 @@ def _description(value: Any) -> Any:
     form, _ = _plain_form(value)
     if form is not _MISSING:
         return form
-    if getattr(value, "shape", None) == () and callable(getattr(value, "item", None)):
-        return _description(value.item())               # of numpy, torch: a number
-    name = getattr(value, "name", None)
+    item = _attribute(value, "item")
+    if callable(item) and _attribute(value, "shape") == ():
+        return _description(_safely(lambda _: item(), value))       # of numpy, torch: a number
+    name = _attribute(value, "name")
     if isinstance(value, os.PathLike):
         text: Any = os.fspath(value)
     elif type(name) is str and hasattr(type(value), "__members__"):     # of an Enum
@@ -1442,7 +1457,14 @@ def _description(value: Any) -> Any:
 _DESCRIPTION = 1000                                     # characters
 
 
-def _safely(show: Callable[[Any], str], value: Any) -> str:
+def _attribute(value: Any, name: str) -> Any:
+    try:
+        return getattr(value, name, None)
+    except Exception:                                   # a property of the script's may raise anything
+        return None
+
+
+def _safely(show: Callable[[Any], Any], value: Any) -> Any:
     """str() or repr() of a value of the script's, which may raise anything."""
     try:
         return show(value)
@@ -1460,8 +1482,14 @@ def _launch_words(parse: _Parse) -> list[Any]:
         words.append((option, path if equals else next(rest, "")) if option in options else word)
     for action, strings in parse.typed:
         for secret in filter(None, strings if getattr(action, "secret", False) else ()):
-            words = [word.replace(secret, "***") if type(word) is str else word for word in words]
+            words = [_masked(word, secret) if type(word) is str else word for word in words]
     return words
+
+
+def _masked(word: str, secret: str) -> str:
+    """--token abc, --token=abc, -tabc without the secret."""
+    forms = [secret, f"{word.partition('=')[0]}={secret}"] + [word[:2] + secret] * (not word[:1].isalnum())
+    return word[:-len(secret)] + "***" if word in forms else word
 
 
 def _script_words() -> list[str]:
@@ -1481,7 +1509,8 @@ def _automarks(parse: _Parse, namespace: Any) -> list[str]:
     for word in parse.parser._exman.automark:
         parts.append(_mark_part(word))
         if word in getattr(namespace, "__dict__", {}):
-            is_secret = _Dest(word, parse.parser).is_("secret")
+            dest = _owners(parse).get(word)
+            is_secret = dest is not None and dest.is_("secret")
             parts.append("secret" if is_secret else _mark_part(str(getattr(namespace, word))))
     return ["/".join(parts)] if parts else []
 
@@ -1510,13 +1539,13 @@ def _check_clean(state: _GitState) -> None:
     where = f"the git repository {_shown(state.folder)}"
     if state.dirty:
         raise ValueError(f"{where} has uncommitted changes: commit them, or add --git-dirty")
-    if state.commit is None:
+    if state.commit is None or state.dirty is None:
         raise ValueError(f"{state.problem or f'{where} has no commit'}: mend that, or add --git-dirty")
 
 
 def _git_state(where: Any) -> _GitState:
     """The state of a repository, by the git program."""
-    folder = _script_folder() if where is True else os.path.abspath(os.fspath(where))
+    folder = _script_folder() if where is True else os.path.abspath(os.path.expanduser(os.fspath(where)))
     if os.path.isfile(folder):
         folder = os.path.dirname(folder)                # git=__file__
     state, deadline = _GitState(folder=folder), time.monotonic() + _GIT_SECONDS
@@ -3218,7 +3247,7 @@ def _shell_parser(prog: str) -> argparse.ArgumentParser:
         if not indent:
             verb = verbs.add_parser(name, help=text, description=text)
             verb.add_argument("--root", default=argparse.SUPPRESS, **where)
-            act = globals().get(f"_verb_{name}", _change)
+            act = _change if name in ("mark", "unmark", "delete") else globals()[f"_verb_{name}"]
             verb.set_defaults(verb=name, act=act, usage_error=verb.error, key="", all=False)
         elif name.startswith("-"):
             kind = int if value == "N" else str

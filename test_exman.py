@@ -1348,6 +1348,66 @@ class RecordTest(Case):
         (self.folder / "mine.yaml").write_text("token: s3cr3t\n")
         self.assertEqual(self.parse(make(), "--config", "mine.yaml").token, "s3cr3t")
 
+    def test_a_secret_of_a_subcommand_is_in_no_mark_and_short_secrets_cut_no_other_word(self):
+        parser = self.parser(automark=("token",))
+        sub = parser.add_subparsers(dest="task").add_parser("a")
+        sub.add_argument("-t", "--token", secret=True)
+        sub.add_argument("--lr", type=float)
+        for words in (["--token", "1"], ["--token=1"], ["-t1"]):
+            args = self.parse(parser, "a", *words, "--lr", "0.1")
+            self.assertEqual(self.words(args), ["a", *[word[:-1] + "***" if word.endswith("1") else word for word in words], "--lr", "0.1"])
+        self.assertEqual([path.name for path in (self.root / "marked" / "token").iterdir()], ["secret"])
+
+    def test_a_dest_named_as_git_says_it_comes_back_whether_git_is_on_or_off(self):
+        def make(git):
+            parser = self.parser(git=git)
+            parser.add_argument("--dirty", default="clean")
+            parser.add_subparsers(dest="task").add_parser("a").add_argument("--commit")
+            return parser
+        for number, (first, later) in enumerate(((True, True), (True, False), (False, True), (False, False))):
+            args = self.parse(make(first), "a", "--commit", f"c{number}")
+            self.assertEqual(self.parse(make(later), "--config", str(args.root)), args)
+
+    def test_a_comment_that_somebody_broke_costs_no_traceback(self):
+        parser = self.parser()
+        parser.add_argument("--x", type=float, nargs=2, default=(1.0, 2.0))
+        text = (self.parse(parser).root / "params.yaml").read_text()
+        for comment in ("", "# exman: {", "# exman: []", "# exman: {'order': 3, 'exact': [], 'argv': 1}", "# argv: []"):
+            with self.subTest(comment):
+                (self.folder / "copy.yaml").write_text("gone: 1\n" + re.sub("(?m)^# exman: .*", comment, text))
+                self.assertEqual(self.parse(parser, "--config", "copy.yaml").x, [1.0, 2.0])
+                self.assertIn("gone: not in this script", self.stderr)
+
+    def test_setters_and_validators_of_the_chosen_subcommand_count(self):
+        parser = self.parser()
+        commands = parser.add_subparsers(dest="task")
+        for name in "ab":
+            sub = commands.add_parser(name)
+            sub.register_setter(lambda args, name=name: setattr(args, "seen", name))
+            sub.register_validator(lambda args: args.task != "b", "never {task}")
+        self.assertEqual(self.parse(parser, "a").seen, "a")
+        self.assertIn("never b", self.refuse(parser, "b"))
+
+    def test_attributes_of_a_value_that_raise_end_no_launch(self):
+        class Odd:
+            @property
+            def name(self):
+                raise RuntimeError
+            shape = item = name
+        parser = self.parser()
+        parser.add_argument("--x", type=int, default=Odd())
+        self.assertRegex(self.params(self.parse(parser))["x"], "Odd object")
+
+    def test_a_default_that_is_an_open_file_is_not_opened_again(self):
+        parser = self.parser()
+        with open("out.csv", "w") as file:
+            file.write("kept")
+            file.flush()
+            parser.add_argument("--x", type=lambda text: open(text, "w"), default=file)
+            self.parse(parser)
+        self.assertEqual((pathlib.Path("out.csv").read_text(), os.listdir(".")), ("kept", os.listdir(".")))
+        self.assertEqual(sorted(os.listdir(".")), ["exman", "out.csv"])
+
 
 class ScriptsTest(Case):
     """Definitions as research scripts have them: as with argparse, one run each, and again from its file."""
@@ -1690,12 +1750,13 @@ class RerunTest(Case):
         parser.add_argument("--betas", default=(0.9, 0.99))
         parser.add_argument("--data", type=pathlib.Path, nargs="+")
         parser.add_argument("--kind", type=str.lower)
+        parser.add_argument("--act", default=int)
         args = self.parse(parser, "--data", "a", "b", "--kind", "SGD")
         text = (args.root / "params.yaml").read_text()
         text = text.replace("[0.9, 0.99]", "[0.5, 1]").replace("[a, b]", "[c]").replace("sgd", "ADAM")
-        (self.folder / "copy.yaml").write_text(text)
+        (self.folder / "copy.yaml").write_text(re.sub("(?m)^act: .*", "act: relu", text))
         args = self.parse(parser, "--config", "copy.yaml")
-        self.assertEqual(vars(args), {"betas": (0.5, 1), "data": [pathlib.Path("c")], "kind": "adam"})
+        self.assertEqual(vars(args), {"betas": (0.5, 1), "data": [pathlib.Path("c")], "kind": "adam", "act": "relu"})
 
     def test_actions_that_do_more_than_store(self):
         class Preset(argparse.Action):
