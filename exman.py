@@ -2352,7 +2352,7 @@ _HUGE = 10 ** _DIGITS
 
 
 class YAMLError(ValueError):
-    """A text that load_yaml does not read, with its `line` (from 1), or a value that dump_yaml does not."""
+    """A text that load_yaml does not read, its `line` from 1; or a value that dump_yaml does not write."""
 
     def __init__(self, reason: str, line: int | None = None) -> None:
         super().__init__(reason if line is None else f"line {line}: {reason}")
@@ -2360,7 +2360,7 @@ class YAMLError(ValueError):
 
 
 def dump_yaml(params: dict[Any, Any]) -> str:
-    r"""Write a dict of plain values (None, bool, int, float, str, lists and dicts of these), one key a line.
+    r"""Write a dict of plain values (None, bool, int, float, str, list, dict) as YAML, one key a line.
 
     >>> dump_yaml({"lr": 1e-05, "sizes": [64, 32], "country": "no"})
     "lr: 1.0e-05\nsizes: [64, 32]\ncountry: 'no'\n"
@@ -2379,25 +2379,23 @@ def dump_yaml(params: dict[Any, Any]) -> str:
 
 
 def _flow(value: Any, depth: int = 0) -> str:
-    """value -> its text on one line: [1, 2.5, a] -> '[1, 2.5, a]'; depth: the lists and dicts around it."""
+    """value -> its text on one line: ["a", 2.5] -> '[a, 2.5]'; depth counts the lists and dicts around it."""
     if depth > _NESTING:
         raise YAMLError(f"more than {_NESTING} lists and dicts within each other")
     kind = type(value)
     if kind in _EMITTERS:
         return _EMITTERS[kind](value)
     if kind is not list and kind is not dict:
-        raise YAMLError(f"a {kind.__name__[:60]} is not plain: "
-                        "give None, a bool, int, float, str, list or dict")
+        raise YAMLError(f"a {kind.__name__[:60]} is not plain: give None, bool, int, float, str, list, dict")
     if kind is list:
         return "[" + ", ".join([_flow(item, depth + 1) for item in value]) + "]"
-    items = [f"{_key_text(key)}: {_flow(item, depth + 1)}" for key, item in value.items()]
-    return "{" + ", ".join(items) + "}"
+    return "{" + ", ".join([
+        f"{_key_text(key)}: {_flow(item, depth + 1)}" for key, item in value.items()]) + "}"
 
 
 def _key_text(key: Any) -> str:
     if type(key) not in _EMITTERS or key != key:  # a nan is equal to nothing, itself included
-        raise YAMLError(f"the key {_short(key)} is not plain: "
-                        "give a str, None, bool, int, or a float but nan")
+        raise YAMLError(f"the key {_short(key)} is not plain: give a str, None, bool, int, float, but no nan")
     text = _EMITTERS[type(key)](key)
     if len(text) > _KEY_LENGTH:
         raise YAMLError(f"the key {_short(key)} is longer than {_KEY_LENGTH} characters")
@@ -2483,8 +2481,8 @@ def load_yaml(text: str) -> dict[Any, Any]:
         params = {key: [*map(_resolve, _pattern(r"[^\[ ,]+").findall(words))] if words else
                   quoted or plain and _resolve(plain)
                   for key, words, quoted, plain in _pattern(_OWN_LINE).findall(body)}
-    except YAMLError:
-        params = {}                                     # the full reader says where
+    except YAMLError:  # the whole text says where
+        params = {}
     # Fewer where a line is none that exman writes, or where a key comes twice.
     if params and len(params) == body.count("\n") and text[-1] == "\n":
         return params
@@ -2507,7 +2505,7 @@ def _resolve_old(text: str) -> Any:
 
 
 def _parse_yaml(text: str, plain: _Maker, key: _Maker | None = None) -> tuple[dict[Any, Any], dict[Any, int]]:
-    """text = { comment } [ '---' ] mapping [ '...' { comment } ]   ->   mapping, lines of its keys
+    """text = { comment } [ '---' ] mapping [ '...' { comment } ]   ->   the mapping, the lines of its keys
 
     `plain` makes a value of a plain scalar's text ('' where a value is missing), `key` one of a plain key's.
     """
@@ -2523,8 +2521,10 @@ def _parse_yaml(text: str, plain: _Maker, key: _Maker | None = None) -> tuple[di
         params, end = _value(doc, start, 0, 0)
     except YAMLError as error:
         raise error if error.line else doc.error(doc.at, str(error)) from None
-    if type(params) is not dict or end < len(doc):
-        raise doc.error(end, "no 'key: value' line, or one that is not indented as those above")
+    if type(params) is not dict:
+        raise doc.error(start + 1, "no mapping: 'key: value' lines are expected")
+    if end < len(doc):
+        raise doc.error(end, "a line that is not indented as those above it")
     return params, doc.lines
 
 
@@ -2552,10 +2552,10 @@ class _Text(str):
 
 
 def _value(text: _Text, pos: int, least: int, depth: int, start: int = 0, after: int = 0) -> _Found:
-    """value = [ '&' name ] ( block | quoted | brackets | '*' name | plain | nothing )   indented by `least`
+    """value = [ '&' name ] ( block | quoted | brackets | '*' name | plain | nothing )
 
-    or more. It stands behind the ':', '-', '[' or ',' before pos, within the bracket at `start`, behind the
-    anchor that ends at `after`. A value in a block takes the rest of its line too.
+    It is indented by `least` spaces or more. It stands behind the ':', '-', '[' or ',' before pos, within the
+    bracket at `start`, behind the anchor that ends at `after`. In a block it takes the rest of its line too.
     """
     if depth > _NESTING + 1:
         raise text.error(pos, f"more than {_NESTING} lists and mappings within each other")
@@ -2581,8 +2581,8 @@ def _value(text: _Text, pos: int, least: int, depth: int, start: int = 0, after:
         value, end = _quoted(text, here, least)
     elif char in "[{":
         value, end = _brackets(text, here, least, depth)
-    elif char == "*" and name in text.anchors and not text.open and not after:
-        value = text.anchors[name]  # within the values of anchors, aliases would multiply
+    elif char == "*" and name in text.anchors and not text.open:
+        value = text.anchors[name]  # in the value of an anchor aliases would multiply
     else:
         value, end = _plain(text, here, least, start > 0)
     if start:
@@ -2622,8 +2622,10 @@ def _brackets(text: _Text, start: int, least: int, depth: int) -> _Found:
 def _key(text: _Text, pos: int, values: Any, depth: int, flow: bool) -> _Found:
     """key = ( quoted | plain ) { blank } ':'   on one line, a blank behind it but for '{"a":1}'; not twice"""
     end = _skip(_KEY[flow], text, pos)
-    if not 0 < end - pos <= _KEY_LENGTH + 1:
+    if end == pos:
         raise text.unexpected(pos, "no 'key: value' on one line with a blank behind the ':'")
+    if end - pos > _KEY_LENGTH + 1:
+        raise text.error(pos, f"a key longer than {_KEY_LENGTH} characters")
     name = text[pos:end - 1].rstrip(" \t")
     text.at = pos
     key = _quoted(text, pos, 0)[0] if name[0] in "'\"" else text.key(name)
@@ -2686,8 +2688,8 @@ def _next(text: _Text, pos: int, least: int = 0, start: int = 0) -> int:
     """
     here = _skip(_NEXT, text, pos)
     if start and "\n" in text[pos:here] and text.column(here) < least:
-        bracket = text[start]
-        raise text.error(start, f"this {bracket} is not closed, or not indented by {least} or more spaces")
+        raise text.error(start, f"this {text[start]} is not closed, or its lines, the last bracket's too, "
+                                f"are not indented by {least} or more spaces")
     return here
 
 
@@ -2708,11 +2710,14 @@ def _resolve(text: str) -> Any:
         return _CONSTANTS[kind]
     if kind == "float":
         return float(_pattern(r"\.(?=[iInN])").sub("", text))
-    if len(text.lstrip("+-")) <= _DIGITS:
-        value = int(text, 10 if kind == "int" else 0)
-        if value < _HUGE:
-            return value
-    raise YAMLError(f"an integer of more than {_DIGITS} digits")
+    base = 10 if kind == "int" else 0
+    try:
+        value = int(text, base) if len(text.lstrip("+-")) <= _DIGITS else _HUGE
+    except ValueError:  # beyond sys.set_int_max_str_digits
+        value = _HUGE
+    if value >= _HUGE:
+        raise YAMLError(f"an integer of more than {_DIGITS} digits")
+    return value
 
 
 # What exman writes: comments, and keys (a str: not null or true) with a list of words or one scalar.
@@ -2742,7 +2747,7 @@ _PLAIN = (r"(?=[^ \t\n?:,\[\]{}#&*!|>'\"%@`-]|[?:-][^ \t\n])" + _WORDS_OF_LINE[0
           r"(?=[^ \t\n?:,\[\]{}#&*!|>'\"%@`-]|-[^ \t\n,\[\]{}])" + _WORDS_OF_LINE[1])
 _QUOTED_KEY = r"""(?:"[^"\\\n]*(?:\\[^\n][^"\\\n]*)*"|'[^'\n]*(?:''[^'\n]*)*')[ \t]*:"""
 _KEY = (rf"(?:{_QUOTED_KEY}|{_PLAIN[0]}:)(?=[ \t\n])", rf"{_QUOTED_KEY}|{_PLAIN[1]}:(?=[ \t\n])")
-_QUOTED = {"'": r"'[^']*(?:''[^']*)*'(?!')", '"': r'(?s)"[^"\\]*(?:\\.[^"\\]*)*"'}
+_QUOTED = {"'": r"'[^']*(?:''[^']*)*'", '"': r'(?s)"[^"\\]*(?:\\.[^"\\]*)*"'}
 # A surrogate is no character, nor is what lies beyond U+10FFFF.
 _PIECE = {"'": r"''|[ \t\n]+", '"': (
     r"(?s)\\(?:x[0-9a-fA-F]{2}|u(?![dD][89a-fA-F])[0-9a-fA-F]{4}"
@@ -2760,6 +2765,7 @@ _REFUSED = {
     "?": "a '? ' key is not read: write 'key: value'",
     "&": "an anchor stands before a value, once, and not within that of the same name",
     "*": "an alias stands for a value above it: it is no key, and not within the value of an anchor",
+    "#": "a comment needs a blank before its '#'",
     "-": "a '-' within a mapping or a value: a list has lines of its own",
     ":": "a ':' without a key, or a key within a value: quote the value, or put the key on a line of its own",
     "\t": "a tab in the indentation: indent by spaces",
