@@ -2819,8 +2819,15 @@ class Index:
         its ending), or what a function makes of each root: a dict, or one value. An unknown mark is a
         KeyError; what cannot be read costs its row, or its cells, and a warning.
         """
+        import gc
         import warnings
-        columns, problems = _table(os.fspath(self.root), mark, results, ended)
+        collecting = gc.isenabled()
+        gc.disable()                                    # rows make no cycles to look for in all of a notebook
+        try:
+            columns, problems = _table(os.fspath(self.root), mark, results, ended)
+        finally:
+            if collecting:
+                gc.enable()
         for problem in problems:
             warnings.warn(problem, stacklevel=2)
         try:
@@ -2868,7 +2875,8 @@ def _table(root: str, mark: _Path | None = None, results: _Results = None, ended
     from pathlib import Path
     problems: list[str] = []
     runs, params = _parameters(root, _entries(root, mark, fails, problems), problems, missing)
-    folders = [Path(f"{root}/{part}/{name}") for _, name, part, _ in runs]
+    parents = {part: Path(root, part) for part in _PARTS}
+    folders = [parents[part] / name for _, name, part, _ in runs]
     times = [*_times([run[1] for run in runs])]
     columns: _Columns = {"id": [run[0] for run in runs], "time": times, "root": folders}
     _add(columns, "_", params, missing)
