@@ -1711,7 +1711,7 @@ def _claim(root: str, shared: bool) -> int:
     taken = [0, block * 1000 - 1, *claims]
     if marker not in names or not claims:               # a stale view of a new block shows it empty
         taken += [_number(name) for part in _PARTS for name in _run_names(root, part)]
-    holder = f"{_host()} {os.getpid()} {_started(os.getpid())} \n".encode("utf-8", "replace")
+    holder = f"{_holder(os.getpid())} \n".encode("utf-8", "replace")
     for number in itertools.count(max(taken) + 1):
         _make_folder(f"{ids}/{number // 1000}", shared)
         if _create(f"{ids}/{number // 1000}/{number}", shared, holder):
@@ -2217,7 +2217,9 @@ def _starter(variable: str) -> int:
     return pid
 
 
+@functools.lru_cache(maxsize=None)
 def _holder(pid: int) -> str:
+    """What names a process that is there: /proc is slow to read, and its start does not change."""
     return f"{_host()} {pid} {_started(pid)}"
 
 
