@@ -769,7 +769,8 @@ def _own_parser(prefix_chars: str, git: bool) -> ArgumentParser:
     parser = ArgumentParser(add_help=False, prefix_chars=prefix_chars)
 
     def add(name: str, **kwargs: Any) -> None:
-        parser.add_argument(long + name, f"{long}exman-{name}", action=_OwnAction, type=str, **kwargs)
+        parser.add_argument(long + name, f"{long}exman-{name}", action=_OwnAction, type=str,
+                            default=SUPPRESS, **kwargs)
     add("config", metavar="RUN",
         help="run again: a run's yaml, folder or number, or a yaml file written by hand")
     add("tmp", nargs=0, help="keep this run apart, in tmp/")
@@ -863,7 +864,7 @@ class _File(argparse.Namespace):
     meta: dict[str, Any]
 
     def error(self, key: Any, reason: object) -> ValueError:
-        return ValueError(f"{self.path}, line {self.lines[key]}: {reason}")
+        return ValueError(f"{self.path}, line {self.lines.get(key, '?')}: {reason}")
 
 
 class _Plain(str):
@@ -2478,7 +2479,7 @@ def load_yaml(text: str) -> dict[Any, Any]:
     >>> load_yaml("lr: 1e-3\nsizes:\n- 64\n- 32\ncountry: no\n")
     {'lr': 0.001, 'sizes': [64, 32], 'country': 'no'}
     """
-    body = _pattern(_OWN_COMMENT).sub("", text)
+    body = _pattern(_OWN_COMMENT).sub("", f"\n{text}")
     try:
         params = {key: [*map(_resolve, _pattern(r"[^\[ ,]+").findall(words))] if words else
                   quoted or plain and _resolve(plain)
@@ -2486,7 +2487,7 @@ def load_yaml(text: str) -> dict[Any, Any]:
     except YAMLError:  # the whole text says where
         params = {}
     # Fewer where a line is none that exman writes, or where a key comes twice.
-    if params and len(params) == body.count("\n") and text[-1] == "\n":
+    if params and len(params) == body.count("\n") - 1 and text[-1] == "\n":
         return params
     return _parse_yaml(text, _resolve)[0]
 
@@ -2723,10 +2724,10 @@ def _resolve(text: str) -> Any:
 
 
 # What exman writes: comments, and keys (a str: not null or true) with a list of words or one scalar.
-_OWN_COMMENT = r"(?m)^# [ -~]*\n"
-_OWN_LINE = (r"(?m)^(?![nNtTfF](?:ull|ULL|rue|RUE|alse|ALSE):)([A-Za-z_][A-Za-z0-9_-]{0,999}): (?:"
+_OWN_COMMENT = r"\n# [ -~]*(?=\n)"
+_OWN_LINE = (r"\n(?![nNtTfF](?:ull|ULL|rue|RUE|alse|ALSE):)([A-Za-z_][A-Za-z0-9_-]{0,999}): (?:"
              r"(\[(?:-?[A-Za-z0-9_.+][A-Za-z0-9_.+-]*(?:, -?[A-Za-z0-9_.+][A-Za-z0-9_.+-]*)*)?)\]"
-             r"|'([ -&(-~]*)'|(-?[A-Za-z0-9_./+~][ -\"$-9;-~]{0,499}(?<! )))\n")
+             r"|'([ -&(-~]*)'|(-?[A-Za-z0-9_./+~][ -\"$-9;-~]{0,499}(?<! )))(?=\n)")
 _OLD_END = (r"\n(?:root: '[a-z]+/[0-9-]+'|(?!root: ).*)\n"
             r"time: '[0-9-]{10}T[0-9:]{8}'\r?\nid: [0-9]+\r?\n\Z")
 # Numbers to YAML 1.2 and text to YAML 1.1: 08, 1e5, 1.5e3, -.5, 0o17.

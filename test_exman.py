@@ -59,6 +59,9 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 import exman  # noqa: E402
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:   # in a job that a shell has put into the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 full = unittest.skipUnless(os.environ.get("EXMAN_FULL"), "EXMAN_FULL=1 runs it")
 
 
@@ -1951,11 +1954,14 @@ class DropInTest(Case):
         parser.add_argument("data")
         parser.add_argument("--lr", type=float, default="0.1", required=True, help="rate")
         usage = parser.format_usage()
+        parser.add_argument("--decay", type=float, default="0.5", help="less")
         self.parse(parser, "d", "--lr", "1")
+        usage = parser.format_usage()
         with contextlib.redirect_stdout(io.StringIO()) as stdout, self.assertRaises(SystemExit):
             self.parse(parser, "--config", "1", "--help")
         self.assertIn(usage, stdout.getvalue())
-        self.assertIn("rate (default: 0.1)", stdout.getvalue())
+        self.assertIn("less (default: 0.5)", stdout.getvalue())
+        self.assertNotIn("None", stdout.getvalue())
         with self.assertRaises(SystemExit):
             self.parse(parser, "--config", "1", "--lr", "x")
         self.assertIn(usage, self.stderr)
