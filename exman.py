@@ -531,7 +531,7 @@ class ExParser(ArgumentParser):
         finally:
             self._action_groups.remove(group)
 
-    # -- The hooks of argparse that are not public, each the same in CPython 3.8 to 3.15 ---------------------
+    # -- The hooks of argparse that are not public, each called alike in CPython 3.8 to 3.15 -----------------
 
     def _get_values(self, action: Action, arg_strings: list[str]) -> Any:
         # The one place that is handed every option's strings: they are kept, for the record.
@@ -940,6 +940,7 @@ class _Dest:
 
 
 def _takes_many(action: Action) -> bool:
+    """Whether one call makes a list of its strings."""
     return action.nargs not in (None, argparse.OPTIONAL)
 
 
@@ -1007,7 +1008,7 @@ def _unknown_keys(parser: ArgumentParser, file: _File) -> list[Any]:
 class _Replay:
     """Fills in, after argparse, what the files give and the command line has left alone.
 
-    The command line comes first, then the last --config, then those before it, then default_config_files.
+    The command line wins over the last --config, that over those before it, these over default_config_files.
     """
 
     def __init__(self, parse: _Parse, namespace: Any) -> None:
@@ -2091,9 +2092,9 @@ def _shown(path: object) -> str:
 
 _JOB = ("SLURM_CLUSTER_NAME", "SLURM_JOB_ID", "SLURM_RESTART_COUNT", "PBS_JOBID", "LSB_JOBID", "LSB_JOBINDEX")
 _TASK = ("SLURM_JOB_ID", "SLURM_CLUSTER_NAME", "SLURM_ARRAY_TASK_ID", "SLURM_STEP_ID")
-# What each launcher sets: the variables of a process's rank, of the number of ranks, and of that on its node
-# ('' where the next tell enough); the variables that tell one launch from another. The inner first: torchrun
-# runs in the tasks of the others, and hydra's proxies, which start ranks, in those of srun.
+# What each launcher sets: the variables of a process's rank, of the number of ranks ('': none is set), and of
+# that on its node ('': not needed); the variables that tell one launch from another. The inner first:
+# torchrun runs in the tasks of the others, and hydra's proxies, which start ranks, in those of srun.
 _LAUNCHERS = (
     ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT")),
     ("HOROVOD_RANK", "HOROVOD_SIZE", "", ("HOROVOD_GLOO_RENDEZVOUS_ADDR", "HOROVOD_GLOO_RENDEZVOUS_PORT")),
