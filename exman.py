@@ -913,9 +913,8 @@ def _values_of(value: Any) -> Any:
 class _Dest:
     """One dest of a parse: the parser that makes it, and its options there, in the order they were added."""
 
-    def __init__(self, name: str, parser: ArgumentParser) -> None:
-        self.name, self.parser = name, parser
-        self.actions: list[Any] = [action for action in parser._actions if action.dest == name]
+    def __init__(self, name: str, parser: ArgumentParser, actions: list[Any]) -> None:
+        self.name, self.parser, self.actions = name, parser, actions
         # The one that reads its text: the first that takes an argument.
         takers = [action for action in self.actions if action.nargs != 0]
         self.reader: Any = (takers or self.actions or [None])[0]
@@ -949,8 +948,13 @@ def _appends(action: Action) -> bool:
     return isinstance(action, argparse._AppendAction) and not isinstance(action, argparse._ExtendAction)
 
 
-def _dests(parser: ArgumentParser) -> list[str]:
-    return [*dict.fromkeys(action.dest for action in parser._actions if action.dest != SUPPRESS)]
+def _dests(parser: ArgumentParser) -> dict[str, _Dest]:
+    """By name, the dests of a parser's options and positionals, in the order these were added."""
+    actions: dict[str, list[Any]] = {}
+    for action in parser._actions:
+        if action.dest != SUPPRESS:
+            actions.setdefault(action.dest, []).append(action)
+    return {name: _Dest(name, parser, actions[name]) for name in actions}
 
 
 def _keys_of(parser: ArgumentParser, file: _File) -> dict[str, str]:
@@ -962,7 +966,7 @@ def _keys_of(parser: ArgumentParser, file: _File) -> dict[str, str]:
             dests[name] = dests[name.replace("-", "_")] = action.dest
     # Older files do not say whether git was on.
     git = file.meta.get("git", "old" in file.meta and file.values.keys() >= {*_GIT_KEYS})
-    for dest in [*_dests(parser), *parser._defaults]:
+    for dest in [*(action.dest for action in parser._actions), *parser._defaults]:
         dests[_column(dest, git) if file.recorded else dest] = dest
     keys: dict[str, str] = {}
     for key in file.values:
@@ -981,7 +985,8 @@ def _column(dest: str, git: bool) -> str:
 
 def _given(parser: ArgumentParser, file: _File) -> list[_Dest]:
     """The dests of which a file has something to say."""
-    dests = [_Dest(name, parser) for name in _keys_of(parser, file)]
+    there = _dests(parser)
+    dests = [there.get(name) or _Dest(name, parser, []) for name in _keys_of(parser, file)]
     kept_out = ["volatile"] * file.explicit + ["secret"] * file.recorded
     return [dest for dest in dests if not any(map(dest.is_, kept_out))]
 
@@ -1325,8 +1330,7 @@ def _owners(parse: _Parse) -> dict[str, _Dest]:
     owners: dict[str, _Dest] = {}
     typed = {action for action, _ in parse.typed}
     for parser, _ in parse.levels():
-        for name in _dests(parser):
-            dest = _Dest(name, parser)
+        for name, dest in _dests(parser).items():
             sets = any(action in typed or action.default is not SUPPRESS for action in dest.actions)
             if sets or name not in owners:
                 owners[name] = dest
@@ -2117,7 +2121,7 @@ _BEQUEST: list[str] = []                        # what this process leaves for i
 def _launch(settings: _Settings, record: _Record, earlier: Run | None) -> Run:
     """Make the run of one parse, or join the one that its job has made; earlier: that of the stage before."""
     root, shared, nth = settings.folder(), settings.shared, next(_PARSES)
-    digest, (rank, launch) = _digest(record.identity), _job(dict(os.environ))
+    digest, (rank, launch) = _digest(record.identity), _job(os.environ)
     folder = f"{root}/.launches/" + _digest(f"{launch} {nth}")
     joined = _inherited(f"{digest} {root}")
     if joined is None and rank > 0 and not (earlier and earlier._maker == os.getpid()):
@@ -2171,7 +2175,7 @@ def _worker_name() -> str:
     return re.sub(r"[^\w.-]", "-", worker.name)
 
 
-def _job(environ: dict[str, str]) -> tuple[int, str]:
+def _job(environ: Any) -> tuple[int, str]:
     """The rank that a launcher gave this process, and a name of its launch; -1 where it stands alone."""
     for rank_name, size_name, local_name, names in () if _worker_name() else _LAUNCHERS:
         rank, size = _count(environ.get(rank_name, "")), environ.get(size_name, "")
