@@ -1717,21 +1717,25 @@ def _claim(root: str, shared: bool) -> int:
     taken = [0, block * 1000 - 1, *claims]
     if marker not in names or not claims:               # a stale view of a new block shows it empty
         taken += [_number(name) for part in _PARTS for name in _run_names(root, part)]
-    holder = f"{_holder(os.getpid())} \n".encode("utf-8", "replace")
     for number in itertools.count(max(taken) + 1):
-        _make_folder(f"{ids}/{number // 1000}", shared)
-        if _create(f"{ids}/{number // 1000}/{number}", shared, holder):
+        claim = _claim_path(root, number)
+        _make_folder(os.path.dirname(claim), shared)
+        if _create(claim, shared, _holder(os.getpid())):
             break
     if marker not in names:
         _create(f"{ids}/{marker}", shared)
     return number
 
 
+def _claim_path(root: str, number: int) -> str:
+    return f"{root}/.ids/{number // 1000}/{number}"
+
+
 def _claimant(root: str, number: int) -> tuple[str, int, int] | None:
     """Host, pid and start time of the process that took a number; None where its claim does not say."""
     try:
         # The blank at the end tells a claim that was written to its end.
-        host, pid, start, _ = _read_text(f"{root}/.ids/{number // 1000}/{number}").split(" ")
+        host, pid, start, _ = _read_text(_claim_path(root, number)).split(" ")
         return host, int(pid), int(start)
     except ValueError:
         return None
@@ -1952,8 +1956,9 @@ def _fixed(root: str) -> Iterator[str]:
         if len(same) > 1:
             _say(f"number {number} has several runs: {_shown(', '.join(sorted(same)))}")
         if os.path.isdir(f"{root}/.ids"):               # else the next run lists all, and claims above them
-            _make_folder(f"{root}/.ids/{number // 1000}", shared)
-            if _create(f"{root}/.ids/{number // 1000}/{number}", shared):
+            claim = _claim_path(root, number)
+            _make_folder(os.path.dirname(claim), shared)
+            if _create(claim, shared):
                 yield f"claimed the number {number}, which has a run"
 
 
@@ -2191,7 +2196,7 @@ def _job(environ: Any) -> tuple[int, str]:
         outer = _job({name: environ[name] for name in environ if name != "RANK"})[1] if bare else ""
         address = environ.get("MASTER_ADDR", "") if rank_name == "RANK" else ""
         loopback = address.startswith(("127.", "localhost", "::1"))
-        launch = [rank_name, size, outer, _host() if loopback else ""]
+        launch: list[Any] = [rank_name, size, outer, _host() if loopback else ""]
         launch += [environ.get(name, "") for name in (*_JOB, *names)]
         if local == size or (bare and loopback and not outer):
             # On one node: torchrun's names may be `none` and port 29500 each time. Without /proc, no more.
@@ -2224,9 +2229,9 @@ def _starter(variable: str) -> int:
 
 
 @functools.lru_cache(maxsize=None)
-def _holder(pid: int) -> str:
-    """What names a process that is there: /proc is slow to read, and its start does not change."""
-    return f"{_host()} {pid} {_started(pid)}"
+def _holder(pid: int) -> bytes:
+    """What names a process that is there, as claims have it; kept, for /proc is slow to read."""
+    return f"{_host()} {pid} {_started(pid)} \n".encode("utf-8", "replace")
 
 
 def _host() -> str:
@@ -2342,8 +2347,7 @@ def _requeued(root: str, folder: str, start: int, record: _Record, shared: bool)
         if os.path.isdir(run._folder()):
             _unlink(f"{run._folder()}/end.yaml")
             # It counts as running while this process is there.
-            holder = f"{_holder(os.getpid())} \n".encode("utf-8", "replace")
-            _write_whole(f"{root}/.ids/{run.id // 1000}/{run.id}", holder, shared)
+            _write_whole(_claim_path(root, run.id), _holder(os.getpid()), shared)
             return run
     _say("this job was requeued, and no run of its earlier starts has these parameters: a new one")
     return None
