@@ -453,6 +453,7 @@ class ExParser(ArgumentParser):
         thread = get_ident()
         outer = _UNDER_WAY.get(thread)
         if outer is not None and self in _family(outer.parser):
+            outer.levels += [self] * (self not in outer.levels)
             return method(args, namespace, **kwargs)    # a subparser's, or an action's that parses more words
         parse = _Parse(self, args, whole)
         if whole and self._takes_mark(parse.words):
@@ -468,7 +469,7 @@ class ExParser(ArgumentParser):
             done = method([*parse.words], namespace, **kwargs)
             namespace = done[0] if isinstance(done, tuple) else done
             replay = self._refusing(_Replay, parse, namespace)
-            for parser, _ in parse.levels():
+            for parser in parse.levels:
                 for setter in parser._exman.setters:
                     setter(namespace)
             replay.finish()
@@ -503,7 +504,7 @@ class ExParser(ArgumentParser):
         self._exman.staged = stage, run
         _begin(run)
         if type(namespace) is argparse.Namespace:       # an object of the caller's own class is left as it is
-            dests = {action.dest for parser, _ in parse.levels() for action in parser._actions}
+            dests = {action.dest for parser in parse.levels for action in parser._actions}
             _with_run(namespace, run, frozenset(dests))
 
     def _takes_mark(self, words: list[str]) -> bool:
@@ -537,7 +538,7 @@ class ExParser(ArgumentParser):
         # The one place that is handed every option's strings: they are kept, for the record.
         values = super()._get_values(action, arg_strings)
         parse = _UNDER_WAY.get(get_ident())
-        if parse is not None and action.nargs != SUPPRESS:
+        if parse is not None:
             if action.option_strings or arg_strings:
                 parse.typed.append((action, [*arg_strings]))
             else:
@@ -661,6 +662,7 @@ class _Parse:
 
     def __init__(self, parser: ExParser, args: Any, whole: bool) -> None:
         self.parser = parser
+        self.levels = [parser]                          # it, and the subparsers that are chosen below
         self.words = [*(sys.argv[1:] if args is None else args)]
         self.whole = whole                              # whether words, and keys of files, must all be known
         self.in_notebook = args is None and "ipykernel" in sys.modules
@@ -691,7 +693,7 @@ class _Parse:
             _unknown_keys(self.parser, file)
         self.files.insert(0, file)
         for parser in _family(self.parser):
-            given = [action for dest in _given(parser, file) for action in dest.actions]
+            given = [action for dest, _ in _given(parser, file) for action in dest.actions]
             for action in given:
                 self.ease(action, "required", False)
                 if type(action.default) is str and action.default is not SUPPRESS and action.type:
@@ -713,25 +715,23 @@ class _Parse:
                 setattr(*self.eased.pop())
             _EASING.release()
 
-    def levels(self) -> Iterator[tuple[ExParser, list[_File]]]:
-        """The parser and the subparsers that were chosen below it, each with the files that hold for it."""
-        levels = [(self.parser, self.files)]
-        for parser, files in levels:                    # it grows while it is walked
-            yield parser, files
+    def reached(self, file: _File) -> Iterator[ExParser]:
+        """The parsers that a file speaks to: not a subcommand where it names another."""
+        reached = [self.parser]
+        for parser in reached:                          # it grows while it is walked
+            yield parser
             for action in _choosers(parser):
                 choices: Any = action.choices
-                chosen = [strings[0] for each, strings in self.typed if each is action][-1:]
-                for subparser in filter(None, map(choices.get, chosen)):
-                    names = [_named_in(file, parser, action) for file in files]
-                    levels.append((subparser, [file for file, name in zip(files, names)
-                                               if name is None or choices.get(name) is subparser]))
+                name = file.named(action)
+                below = choices.values() if name is None else [choices.get(name)]
+                reached += [each for each in self.levels if each in below]
 
     def hints(self) -> Iterator[str]:
         """What a usage error of this parse is likely to mean."""
         if self.in_notebook:
             yield "in a notebook, call parse_args([])"
         for action in _choosers(self.parser) if self.files else ():
-            name = _named_in(self.files[0], self.parser, action)
+            name = self.files[0].named(action)
             if name is not None and all(action is not each for each, _ in self.typed):
                 yield f"name the subcommand of {self.files[0].path} first: {name}, then its options"
 
@@ -801,7 +801,7 @@ def _own_group(parser: ExParser) -> Any:
 def _checked(parse: _Parse, namespace: Any) -> _Record:
     """What is to be recorded, once validators, git and --name have been looked at."""
     settings = parse.parser._exman
-    for parser, _ in parse.levels():
+    for parser in parse.levels:
         for function, message in parser._exman.validators:
             _validate(function, message, namespace)
     state = _git_state(settings.git) if settings.git else None
@@ -862,6 +862,17 @@ class _File(argparse.Namespace):
     explicit: bool                                      # of --config, or else of default_config_files
     recorded: bool                                      # by exman
     meta: dict[str, Any]
+
+    def key(self, dest: str) -> str:
+        """By which key it names a dest."""
+        # Older files do not say whether git was on.
+        git = self.meta.get("git", "old" in self.meta and self.values.keys() >= {*_GIT_KEYS})
+        return _column(dest, git) if self.recorded else dest
+
+    def named(self, chooser: Action) -> str | None:
+        """The subcommand that it names."""
+        value = self.values.get(self.key(chooser.dest))
+        return None if _values_of(value) is None else str(value)
 
     def error(self, key: Any, reason: object) -> ValueError:
         return ValueError(f"{self.path}, line {self.lines.get(key, '?')}: {reason}")
@@ -926,6 +937,11 @@ class _Dest:
         """Whether it is volatile or secret."""
         return any(getattr(action, flag, False) for action in self.actions)
 
+    def options(self) -> list[str]:
+        """The names of its options without their dashes."""
+        prefix = self.parser.prefix_chars
+        return [option.lstrip(prefix) for action in self.actions for option in action.option_strings]
+
     def option(self, name: str) -> Any:
         """The option of this name, or the positional; None where the script has it no more."""
         return next((action for action in self.actions if name in (action.option_strings or [""])), None)
@@ -957,49 +973,35 @@ def _dests(parser: ArgumentParser) -> dict[str, _Dest]:
     return {name: _Dest(name, parser, actions[name]) for name in actions}
 
 
-def _keys_of(parser: ArgumentParser, file: _File) -> dict[str, str]:
-    """dest -> the key by which a file names it: the dest, or the name of one of its options, with - or _."""
-    dests = {}
-    for action in parser._actions:
-        for option in action.option_strings:
-            name = option.lstrip(parser.prefix_chars)
-            dests[name] = dests[name.replace("-", "_")] = action.dest
-    # Older files do not say whether git was on.
-    git = file.meta.get("git", "old" in file.meta and file.values.keys() >= {*_GIT_KEYS})
-    for dest in [*(action.dest for action in parser._actions), *parser._defaults]:
-        dests[_column(dest, git) if file.recorded else dest] = dest
-    keys: dict[str, str] = {}
-    for key in file.values:
-        dest = dests.get(key, SUPPRESS)
-        if dest in keys and not file.recorded:
-            raise file.error(key, f"{key!r} is {keys[dest]!r}, which stands above")
-        if dest != SUPPRESS:
-            keys.setdefault(dest, key)
-    return keys
-
-
 def _column(dest: str, git: bool) -> str:
     """The key of a dest in params.yaml and the table: with a _ where it, but for its own _, is exman's."""
     return dest + "_" if dest.rstrip("_") in (_OWN_KEYS + _GIT_KEYS if git else _OWN_KEYS) else dest
 
 
-def _given(parser: ArgumentParser, file: _File) -> list[_Dest]:
-    """The dests of which a file has something to say."""
-    there = _dests(parser)
-    dests = [there.get(name) or _Dest(name, parser, []) for name in _keys_of(parser, file)]
+def _given(parser: ArgumentParser, file: _File) -> list[tuple[_Dest, Any]]:
+    """The dests of which a file has something to say, and the key of each."""
     kept_out = ["volatile"] * file.explicit + ["secret"] * file.recorded
-    return [dest for dest in dests if not any(map(dest.is_, kept_out))]
+    return [(dest, key) for dest, key in _keys_of(parser, file) if not any(map(dest.is_, kept_out))]
 
 
-def _named_in(file: _File, parser: ArgumentParser, action: Action) -> str | None:
-    """The subcommand that a file names."""
-    value = file.values.get(_keys_of(parser, file).get(action.dest, _MISSING))
-    return None if _values_of(value) is None else str(value)
+def _keys_of(parser: ArgumentParser, file: _File) -> list[tuple[_Dest, Any]]:
+    """The dests that a file names: by the dest, or by the name of one of its options, with - or _."""
+    dests, names = _dests(parser), {}
+    for dest in dests.values():
+        for option in dest.options():
+            names[option] = names[option.replace("-", "_")] = dest.name
+    names.update({file.key(dest): dest for dest in [*dests, *parser._defaults]})
+    keys: dict[str, Any] = {}
+    for key in filter(names.__contains__, file.values):
+        name = names[key]
+        if keys.setdefault(name, key) != key and not file.recorded:
+            raise file.error(key, f"{key!r} is {keys[name]!r}, which stands above")
+    return [(dests.get(name) or _Dest(name, parser, []), key) for name, key in keys.items()]
 
 
 def _unknown_keys(parser: ArgumentParser, file: _File) -> list[Any]:
     """The keys that no option knows; an error where somebody wrote one."""
-    known = {key for each in _family(parser) for key in _keys_of(each, file).values()}
+    known = {key for each in _family(parser) for _, key in _keys_of(each, file)}
     unknown = [key for key in file.values if key not in known]
     if file.recorded or not unknown:
         return [key for key in unknown if key not in _OWN_KEYS + _GIT_KEYS + _OLD_KEYS]
@@ -1025,18 +1027,18 @@ class _Replay:
             self.choose_subcommands()
             parse.put_back()
             self.typed = {action for action, _ in parse.typed}
-            owners = _owners(parse)
-            for parser, files in parse.levels():
-                for file in files:
-                    self.take(file, [dest for dest in _given(parser, file)
-                                     if owners.get(dest.name, dest).parser is parser and self.is_open(dest)])
+            self.owners = _owners(parse)
+            for file in parse.files:
+                for parser in parse.reached(file):
+                    self.take(file, parser)
             self.read_spared()
 
     def choose_subcommands(self) -> None:
         """Call the subcommands that files name and the line left out, as argparse would."""
-        for parser, files in self.parse.levels():
+        for parser in self.parse.levels:                # it grows while it is walked
+            files = [file for file in self.parse.files if parser in self.parse.reached(file)]
             for action in _choosers(parser):
-                names = [*filter(None, [_named_in(file, parser, action) for file in files])][:1]
+                names = [*filter(None, [file.named(action) for file in files])][:1]
                 if names and all(action is not each for each, _ in self.parse.typed):
                     if names[0] not in action.choices:
                         there = ", ".join(action.choices)
@@ -1046,21 +1048,24 @@ class _Replay:
 
     def is_open(self, dest: _Dest) -> bool:
         """Whether nobody has said anything of a dest yet, nor of its rivals in a mutually exclusive group."""
-        if dest.name in self.done or not self.typed.isdisjoint([*dest.actions, *dest.rivals]):
+        if self.owners.get(dest.name, dest).parser is not dest.parser or dest.name in self.done:
+            return False
+        if not self.typed.isdisjoint([*dest.actions, *dest.rivals]):
             return False
         # An action of the command line may have set it: `--preset big` sets lr.
         defaults = [_MISSING, *self.parse.untyped]
-        for parser, _ in self.parse.levels():
+        for parser in self.parse.levels:
             defaults.append(parser._defaults.get(dest.name))        # None, too, is a default that was spared
             defaults += [action.default for action in parser._actions if action.dest == dest.name]
         value = getattr(self.namespace, dest.name, _MISSING)
         return any(value is default for default in defaults)
 
-    def take(self, file: _File, dests: list[_Dest]) -> None:
-        """Put a file's values into the namespace."""
+    def take(self, file: _File, parser: ExParser) -> None:
+        """Put a file's values for a parser into the namespace."""
         taken: set[Action] = set()
-        for dest in dests:
-            key = _keys_of(dest.parser, file)[dest.name]
+        for dest, key in _given(parser, file):
+            if not self.is_open(dest):
+                continue
             default = getattr(self.namespace, dest.name, _MISSING)
             self.done.add(dest.name)
             try:
@@ -1136,10 +1141,9 @@ class _Replay:
             choices = action.choices
             action.choices = choices if checked else None
             try:
-                values = dest.parser._get_values(action, _Strings(strings))
+                values = dest.parser._get_values(action, strings)
             finally:
                 action.choices = choices
-            values = [*values] if type(values) is _Strings else values
             action(dest.parser, scratch, values, option or next(iter(action.option_strings), None))
         setattr(self.namespace, dest.name, getattr(scratch, dest.name))
 
@@ -1179,13 +1183,6 @@ class _Replay:
             script = (file.meta.get("argv") or [""])[0]
             by = f"recorded by {script}, " if [script] != _script_words()[:1] else ""
             _say(f"{file.path}: {by}{', '.join(lost):.200}: not in this script, and left out")
-
-
-class _Strings(list):  # type: ignore[type-arg]
-    """Strings that argparse has already freed of their '--': a further one is a value."""
-
-    def remove(self, item: str) -> None:
-        pass
 
 
 def _calls(dest: _Dest, value: Any) -> list[_Call]:
@@ -1329,7 +1326,7 @@ def _owners(parse: _Parse) -> dict[str, _Dest]:
     """Each dest of the parse, in the order of the options; a subcommand's goes before the parser's above."""
     owners: dict[str, _Dest] = {}
     typed = {action for action, _ in parse.typed}
-    for parser, _ in parse.levels():
+    for parser in parse.levels:
         for name, dest in _dests(parser).items():
             sets = any(action in typed or action.default is not SUPPRESS for action in dest.actions)
             if sets or name not in owners:
@@ -1347,7 +1344,7 @@ def _held(parse: _Parse, dest: _Dest, value: Any) -> tuple[Any, str, Any]:
         return form, "exact" if shape is not None else "", shape
     text = _text_read(parse, dest, value)
     # One may have changed what words had made.
-    has_setters = any(parser._exman.setters for parser, _ in parse.levels())
+    has_setters = any(parser._exman.setters for parser in parse.levels)
     if type(form) is str:
         if shape is None and (dest.reader.type in (None, str) or text == form or dest.makes(form, value)):
             return form, "", None
