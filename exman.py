@@ -31,7 +31,7 @@ import re
 import stat
 import sys
 import time
-from _thread import RLock, get_ident
+from _thread import RLock, _local, get_ident
 from argparse import SUPPRESS, Action, ArgumentError, ArgumentParser
 
 # Imported where used, for they cost more than this whole module: pathlib, datetime, json, shutil, subprocess.
@@ -450,8 +450,7 @@ class ExParser(ArgumentParser):
     def _parse(self, method: Callable[..., Any], whole: bool, args: Any = None, namespace: Any = None,
                **kwargs: Any) -> Any:
         """Call argparse's method; the outermost call makes a run. whole: no words may be left."""
-        thread = get_ident()
-        outer = _UNDER_WAY.get(thread)
+        outer = _THREAD.parse
         if outer is not None and self in _family(outer.parser):
             outer.levels += [self] * (self not in outer.levels)
             return method(args, namespace, **kwargs)    # a subparser's, or an action's that parses more words
@@ -461,9 +460,9 @@ class ExParser(ArgumentParser):
         if isinstance(namespace, Namespace):            # of an earlier parse, whose run is another
             vars(object)["__class__"].__set__(namespace, argparse.Namespace)
         if "_ARGCOMPLETE" in os.environ:                # the shell is completing a line: nothing is launched
-            self._actions += _own_group(self)._group_actions
+            self._actions += _own_parser(self)._actions
             return method(parse.words, namespace, **kwargs)
-        _UNDER_WAY[thread] = parse
+        _THREAD.parse = parse
         try:
             self._refusing(parse.load_defaults)
             done = method([*parse.words], namespace, **kwargs)
@@ -476,9 +475,7 @@ class ExParser(ArgumentParser):
             record = self._refusing(_checked, parse, namespace)
         finally:
             parse.put_back()
-            _UNDER_WAY.pop(thread)
-            if outer is not None:
-                _UNDER_WAY[thread] = outer
+            _THREAD.parse = outer
         if outer is None:                               # one inside an action of another parser makes no run
             self._make_run(parse, record, namespace)
         return done
@@ -516,28 +513,28 @@ class ExParser(ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End as argparse does, with a hint where exman knows one."""
-        parse = _UNDER_WAY.get(get_ident())
+        parse = _THREAD.parse
         if parse is not None:
             parse.put_back()                            # the usage is the script's
             message = "\n".join([message, *parse.hints()])
         super().error(message)
 
     def format_help(self, *args: Any, **kwargs: Any) -> str:
-        parse, group = _UNDER_WAY.get(get_ident()), _own_group(self)
-        if parse is not None:
-            parse.put_back()
-        self._action_groups.append(group)
+        if _THREAD.parse is not None:
+            _THREAD.parse.put_back()
+        own = _own_parser(self)._action_groups[-1:]
+        self._action_groups += own
         try:
             return super().format_help(*args, **kwargs)
         finally:
-            self._action_groups.remove(group)
+            del self._action_groups[-1:]
 
     # -- The hooks of argparse that are not public, each called alike in CPython 3.8 to 3.15 -----------------
 
     def _get_values(self, action: Action, arg_strings: list[str]) -> Any:
         # The one place that is handed every option's strings: they are kept, for the record.
         values = super()._get_values(action, arg_strings)
-        parse = _UNDER_WAY.get(get_ident())
+        parse = _THREAD.parse
         if parse is not None:
             if action.option_strings or arg_strings:
                 parse.typed.append((action, [*arg_strings]))
@@ -548,7 +545,7 @@ class ExParser(ArgumentParser):
     def _get_value(self, action: Action, arg_string: str) -> Any:
         # The one place where a type reads a text: so it is known of which text a value was made.
         value = super()._get_value(action, arg_string)
-        parse = _UNDER_WAY.get(get_ident())
+        parse = _THREAD.parse
         if parse is not None:
             parse.read.append((action, arg_string, value))
         return value
@@ -557,9 +554,9 @@ class ExParser(ArgumentParser):
         # The one place that says which option a word is. exman's own options live in a parser of their own,
         # so they are in no list, usage, abbreviation or conflict of this one. The answer differs by version.
         name = arg_string.partition("=")[0]
-        if name.endswith(_OWN_OPTIONS):
-            own = _own_parser(self.prefix_chars, bool(self._exman.git))
-            if name in own._option_string_actions and _is_free(self, name):
+        if name.endswith(tuple(_OWN_OPTIONS)):
+            own = _own_parser(self)
+            if name in own._option_string_actions:
                 return own._parse_optional(arg_string)
         return super()._parse_optional(arg_string)
 
@@ -670,7 +667,7 @@ class _Parse:
         self.untyped: list[Any] = []                    # the values of positionals that got no word
         self.read: list[tuple[Action, str, Any]] = []   # an option, a text, what its type made of that
         self.fresh: set[str] = set()                    # the dests where a file's list replaced the default
-        self.own: dict[str, Any] = {}                   # exman's options: config, tmp, name, git_dirty
+        self.own: dict[str, Any] = {}                   # exman's options: config, tmp, name, git-dirty
         self.named: list[tuple[str, str]] = []          # --config and its word, each time it was given
         self.files: list[_File] = []                    # the one that wins first
         self.spared: list[tuple[Any, Any]] = []         # parsers and their options whose default is not read
@@ -736,8 +733,12 @@ class _Parse:
                 yield f"name the subcommand of {self.files[0].path} first: {name}, then its options"
 
 
-# The parse under way, by thread: a parse inside it (a subparser's, an action's) belongs to it.
-_UNDER_WAY: dict[int, _Parse] = {}
+class _Thread(_local):
+    # The _Parse under way: a parse inside it, a subparser's or an action's, belongs to it.
+    parse: Any = None
+
+
+_THREAD = _Thread()
 _EASING = RLock()                                       # held while a parser is not as the script made it
 
 
@@ -747,10 +748,10 @@ class _OwnAction(Action):
     _orig_class = None                                  # argcomplete asks for it
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        parse = _UNDER_WAY.get(get_ident())
+        parse = _THREAD.parse
         if parse is None:                               # the shell is completing a line
             return
-        parse.own[self.dest] = True if self.nargs == 0 else values
+        parse.own[self.dest] = values
         if self.dest == "config":
             parse.named.append((option_string or "", values))
             try:
@@ -759,43 +760,33 @@ class _OwnAction(Action):
                 raise ArgumentError(None, str(error)) from None
 
 
-_OWN_OPTIONS = ("config", "tmp", "name", "git-dirty")
+_OWN_OPTIONS: dict[str, Any] = {
+    "config": {"metavar": "RUN",
+               "help": "run again: a run's yaml, folder or number, or a yaml file written by hand"},
+    "tmp": {"nargs": 0, "help": "keep this run apart, in tmp/"},
+    "name": {"help": "end the name of the run's folder with this"},
+    "git-dirty": {"nargs": 0, "help": "run with uncommitted changes"}}
 
 
-@functools.lru_cache(maxsize=None)
-def _own_parser(prefix_chars: str, git: bool) -> ArgumentParser:
-    """exman's options, each also with exman- before its name, for scripts that have one of that name."""
-    long = "--" if "-" in prefix_chars else prefix_chars[0] * 2
-    parser = ArgumentParser(add_help=False, prefix_chars=prefix_chars)
-
-    def add(name: str, **kwargs: Any) -> None:
-        parser.add_argument(long + name, f"{long}exman-{name}", action=_OwnAction, type=str,
-                            default=SUPPRESS, **kwargs)
-    add("config", metavar="RUN",
-        help="run again: a run's yaml, folder or number, or a yaml file written by hand")
-    add("tmp", nargs=0, help="keep this run apart, in tmp/")
-    add("name", help="end the name of the run's folder with this")
-    if git:
-        add("git-dirty", nargs=0, help="run with uncommitted changes")
-    return parser
+def _own_parser(parser: ExParser) -> ArgumentParser:
+    """exman's options, each under the names, --tmp or --exman-tmp, that are free in the script."""
+    prefix = parser.prefix_chars
+    own = ArgumentParser(add_help=False, prefix_chars=prefix, argument_default=SUPPRESS)
+    group = own.add_argument_group("exman")
+    for name, more in _OWN_OPTIONS.items():
+        names = [("--" if "-" in prefix else prefix[0] * 2) + each for each in (name, f"exman-{name}")]
+        free = [each for each in names if not _is_taken(parser, each)]
+        if free and (name != "git-dirty" or parser._exman.git):
+            action = group.add_argument(free[0], dest=name, type=str, action=_OwnAction, **more)
+            own._option_string_actions.update(dict.fromkeys(free, action))
+    return own
 
 
-def _is_free(parser: ArgumentParser, name: str) -> bool:
-    """Whether the script has no option of this name, nor one that this name abbreviates."""
+def _is_taken(parser: ArgumentParser, name: str) -> bool:
+    """Whether the script has an option of this name, or one that it abbreviates."""
     if parser.allow_abbrev:
-        return not any(option.startswith(name) for option in parser._option_string_actions)
-    return name not in parser._option_string_actions
-
-
-def _own_group(parser: ExParser) -> Any:
-    """The help group `exman`: each option under the shortest name that is free here."""
-    import copy
-    group = argparse._ArgumentGroup(parser, title="exman")
-    for action in map(copy.copy, _own_parser(parser.prefix_chars, bool(parser._exman.git))._actions):
-        action.option_strings = [name for name in action.option_strings if _is_free(parser, name)][:1]
-        if action.option_strings:
-            group._group_actions.append(action)
-    return group
+        return any(option.startswith(name) for option in parser._option_string_actions)
+    return name in parser._option_string_actions
 
 
 def _checked(parse: _Parse, namespace: Any) -> _Record:
@@ -805,7 +796,7 @@ def _checked(parse: _Parse, namespace: Any) -> _Record:
         for function, message in parser._exman.validators:
             _validate(function, message, namespace)
     state = _git_state(settings.git) if settings.git else None
-    if state and settings.git_assert_clean and "git_dirty" not in parse.own:
+    if state and settings.git_assert_clean and "git-dirty" not in parse.own:
         _check_clean(state)
     if "name" in parse.own:
         _check_name(parse.own["name"])
