@@ -546,8 +546,8 @@ class ExParser(ArgumentParser):
         # The one place where a type reads a text: so it is known of which text a value was made.
         value = super()._get_value(action, arg_string)
         parse = _THREAD.parse
-        if parse is not None:
-            parse.read.append((action, arg_string, value))
+        if parse is not None and type(arg_string) is str:       # a default may be of a class of its own
+            parse.read[action, id(value)] = arg_string, value
         return value
 
     def _parse_optional(self, arg_string: str) -> Any:
@@ -665,8 +665,8 @@ class _Parse:
         self.in_notebook = args is None and "ipykernel" in sys.modules
         self.typed: list[_Call] = []                    # in the order of the line; then the words of files
         self.untyped: list[Any] = []                    # the values of positionals that got no word
-        self.read: list[tuple[Action, str, Any]] = []   # an option, a text, what its type made of that
-        self.fresh: set[str] = set()                    # the dests where a file's list replaced the default
+        # By an option and the id of what its type made of a text: the text, and what it made, to keep the id.
+        self.read: dict[tuple[Action, int], tuple[str, Any]] = {}
         self.own: dict[str, Any] = {}                   # exman's options: config, tmp, name, git-dirty
         self.named: list[tuple[str, str]] = []          # --config and its word, each time it was given
         self.files: list[_File] = []                    # the one that wins first
@@ -693,7 +693,7 @@ class _Parse:
             given = [action for dest, _ in _given(parser, file) for action in dest.actions]
             for action in given:
                 self.ease(action, "required", False)
-                if type(action.default) is str and action.default is not SUPPRESS and action.type:
+                if isinstance(action.default, str) and action.default is not SUPPRESS and action.type:
                     self.ease(action, "default", None)
                     self.spared.append((parser, action))
             for group in parser._mutually_exclusive_groups:
@@ -824,12 +824,12 @@ def _validate(function: Callable[[Any], object], message: str, namespace: Any) -
 # The config: what a file says of the parameters that the command line has left alone.
 # ------------------------------------------------------------------------------------------------------------
 #
-# The line of a recorded run is the value, and it is put back as it is; text goes through the option's type,
-# for it may be all that could be written. What a line alone cannot say stands in the comment
-# `# exman: {...}`, a Python literal:
-#   exact    by key, which lists are tuples, and the like; a text that is the value itself, not for the type
-#   words    by key, the words that made the value: the option's own action takes them again
-#   told     by key, the lines that are but a description
+# The line of a recorded run is the value, and it is put back as it is; each text in it goes through the
+# option's type, for it stands for what the type makes of it. What a line alone cannot say stands in the
+# comment `# exman: {...}`, a Python literal:
+#   exact    by key, which lists are tuples, and the like; texts that are the value itself, not for the type
+#   words    by key, the words of which an action of the script's made the value: it takes them again
+#   told     by key, the lines that are but a description: the script may have a value of its own that has it
 #   order    by key, the attribute: where some are no options (a setter's) or they stand in another order
 #   argv     the words of the launch, for `exman cmd`; git: whether commit and dirty are exman's
 # A key's part is believed only while its line still says the same, so a copy that was edited by hand counts.
@@ -853,6 +853,7 @@ class _File(argparse.Namespace):
     explicit: bool                                      # of --config, or else of default_config_files
     recorded: bool                                      # by exman
     meta: dict[str, Any]
+    overridden = False                                  # whether the line, or a later file, gives some of it
 
     def key(self, dest: str) -> str:
         """By which key it names a dest."""
@@ -937,10 +938,14 @@ class _Dest:
         """The option of this name, or the positional; None where the script has it no more."""
         return next((action for action in self.actions if name in (action.option_strings or [""])), None)
 
+    def read(self, text: str) -> Any:
+        """What its type makes of a text."""
+        return self.parser._get_value(self.reader, text) if self.actions else text
+
     def makes(self, text: str, value: Any) -> bool:
         """Whether its type makes the value of a text; it may refuse it by any exception."""
         try:
-            return _same(self.parser._get_value(self.reader, text), value)
+            return _same(self.read(text), value)
         except (Exception, SystemExit):
             return False
 
@@ -959,7 +964,8 @@ def _dests(parser: ArgumentParser) -> dict[str, _Dest]:
     """By name, the dests of a parser's options and positionals, in the order these were added."""
     actions: dict[str, list[Any]] = {}
     for action in parser._actions:
-        if action.dest != SUPPRESS:
+        is_question = isinstance(action, (argparse._HelpAction, argparse._VersionAction))
+        if action.dest != SUPPRESS and not is_question:
             actions.setdefault(action.dest, []).append(action)
     return {name: _Dest(name, parser, actions[name]) for name in actions}
 
@@ -998,7 +1004,7 @@ def _unknown_keys(parser: ArgumentParser, file: _File) -> list[Any]:
         return [key for key in unknown if key not in _OWN_KEYS + _GIT_KEYS + _OLD_KEYS]
     import difflib
     dests = [dest for each in _family(parser) for dest in _dests(each)]
-    near = difflib.get_close_matches(str(unknown[0]), dests, 1)
+    near = difflib.get_close_matches(str(unknown[0]).lower(), dests, 1)
     hint = f"did you mean {near[0]!r}?" if near else "the script has no option of this name"
     raise file.error(unknown[0], f"unknown key {unknown[0]!r:.99}: {hint}")
 
@@ -1056,6 +1062,7 @@ class _Replay:
         taken: set[Action] = set()
         for dest, key in _given(parser, file):
             if not self.is_open(dest):
+                file.overridden = True
                 continue
             default = getattr(self.namespace, dest.name, _MISSING)
             self.done.add(dest.name)
@@ -1072,25 +1079,24 @@ class _Replay:
 
     def restore(self, file: _File, key: str, dest: _Dest) -> None:
         """A recorded value is put back as it is, text by way of the option's type; no choices are asked."""
-        line, exact, words = file.values[key], file.meta.get("exact", {}), file.meta.get("words", {})
-        calls = [(dest.option(option), strings) for option, *strings in words.get(key, ())]
-        if file.meta.get("told", {}).get(key, _MISSING) == line:
-            self.done.discard(dest.name)                # the script's own default is all there is
+        line, meta = file.values[key], file.meta
+        calls = [(dest.option(option), strings) for option, *strings in meta.get("words", {}).get(key, ())]
+        if meta.get("told", {}).get(key, _MISSING) == line:
+            self.done.discard(dest.name)
             self.told[dest.name] = line
+            own = [getattr(self.namespace, dest.name, _MISSING), *(action.const for action in dest.actions)]
+            recalled = _recalled(own, line)             # what the script has of its own is all there is
+            if recalled is not _MISSING:
+                setattr(self.namespace, dest.name, recalled)
             return
         if calls and all(action for action, _ in calls) and _line_of(calls) == line:
             self.call(dest, calls)
             return                                      # setters came behind it, and will again
-        if key in words or ("old" in file.meta and _has_text(line) and not _is_one_text(dest, line)):
-            kept, rest = [], line
-            if type(line) is list and _appends(dest.reader):        # what is no text stood in the default
-                kept = [item for item in line if not _has_text(item)]
-                rest = [item for item in line if _has_text(item)]
-            self.call(dest, _calls(dest, rest), start=kept)
-        elif type(line) is str and dest.actions and not (key in exact and _form(exact[key])[0] == line):
-            setattr(self.namespace, dest.name, dest.parser._get_value(dest.reader, line))
+        if "old" in meta and _has_text(line) and not _is_for_the_type(dest, line):
+            self.call(dest, _calls(dest, line), start=[])
         else:
-            setattr(self.namespace, dest.name, _rebuilt(exact.get(key), line))
+            read = str if "old" in meta and type(line) is dict else dest.read
+            setattr(self.namespace, dest.name, _rebuilt(meta.get("exact", {}).get(key), line, read))
         self.restored[dest.name] = getattr(self.namespace, dest.name)
 
     def give(self, file: _File, key: str, dest: _Dest) -> None:
@@ -1125,7 +1131,6 @@ class _Replay:
         scratch = copy.copy(self.namespace)
         if start is not None and (not calls or isinstance(calls[0][0], argparse._AppendAction)):
             setattr(scratch, dest.name, start)
-            self.parse.fresh.add(dest.name)
         for action, strings in calls:
             if checked and dest.parser._match_argument(action, "A" * len(strings)) != len(strings):
                 raise ArgumentError(action, f"expected {action.nargs} arguments, not {len(strings)}")
@@ -1163,16 +1168,20 @@ class _Replay:
         lost, order = [], file.meta.get("order", {})
         for key in _unknown_keys(self.parse.parser, file):
             dest = order.get(key, str(key))
-            if key in order or hasattr(self.namespace, dest):
-                setattr(self.namespace, dest, _rebuilt(file.meta.get("exact", {}).get(key), file.values[key]))
+            is_there = hasattr(self.namespace, dest)
+            if is_there and file.overridden:
+                continue                                # a setter has made it of what overrides the file
+            if is_there or key in order:
+                shape = file.meta.get("exact", {}).get(key)
+                setattr(self.namespace, dest, _rebuilt(shape, file.values[key], str))
             else:
                 lost.append(dest)
         values = getattr(self.namespace, "__dict__", {})
         for dest in filter(values.__contains__, order.values()):
             values[dest] = values.pop(dest)
         if lost and self.parse.whole:
-            script = (file.meta.get("argv") or [""])[0]
-            by = f"recorded by {script}, " if [script] != _script_words()[:1] else ""
+            script = file.meta.get("argv", [])[:1]
+            by = f"recorded by {script[0]}, " if script and script != _script_words()[:1] else ""
             _say(f"{file.path}: {by}{', '.join(lost):.200}: not in this script, and left out")
 
 
@@ -1239,12 +1248,14 @@ def _same(one: Any, other: Any) -> bool:
         return False
 
 
-def _is_one_text(dest: _Dest, line: Any) -> bool:
-    """Whether a line of exman 1.0.0 is a text that the type alone has read, as of a default."""
+def _is_for_the_type(dest: _Dest, line: Any) -> bool:
+    """Whether a line of exman 1.0.0 holds texts for the type alone: no words of an action, no option's name."""
     known = (argparse._StoreAction, argparse._AppendAction, argparse._ExtendAction)
-    if not dest.actions or type(line) is not str:
-        return not dest.actions
-    return (type(dest.reader) in known and dest.option(line) is None) or line == dest.reader.default
+    if not dest.actions or line == dest.reader.default:
+        return True
+    is_many = _takes_many(dest.reader) or _appends(dest.reader)
+    is_one = type(line) is str and dest.option(line) is None
+    return type(dest.reader) in known and (is_one or is_many)
 
 
 def _has_text(value: Any) -> bool:
@@ -1291,9 +1302,9 @@ def _record(parse: _Parse, namespace: Any, state: _GitState | None) -> _Record:
             aside.update([key] if dest.is_("volatile") else [])
     options = [*lines]
     for name, value in rest.items():                    # of actions, set_defaults, setters, the caller
-        form, shape = _plain_form(value)
-        if form is not _MISSING and _column(name, state is not None) not in lines:
-            add(name, form, "exact" if shape is not None else "", shape)
+        form, how, what = _held(parse, _Dest(name, parse.parser, []), value)
+        if how != "told" and _column(name, state is not None) not in lines:
+            add(name, form, how, what)
     order = {_column(name, state is not None): name for name in getattr(namespace, "__dict__", ())}
     if [*order] != options:                             # some are no options, or not in their order
         meta["order"] = order
@@ -1327,125 +1338,139 @@ def _owners(parse: _Parse) -> dict[str, _Dest]:
 
 def _held(parse: _Parse, dest: _Dest, value: Any) -> tuple[Any, str, Any]:
     """What the line of a dest says; the part of the comment that brings it back; what that says."""
-    calls = [(action, strings) for action, strings in parse.typed if action in dest.actions]
-    if calls and isinstance(calls[-1][0], (argparse._StoreAction, argparse._StoreConstAction)):
-        calls = calls[-1:]
-    form, shape = _plain_form(value)
-    if type(form) is not str and form is not _MISSING:
+    try:
+        form, shape = _form(value, functools.partial(_text_of, parse, dest, value))
+        _flow(form)
         return form, "exact" if shape is not None else "", shape
-    text = _text_read(parse, dest, value)
-    # One may have changed what words had made.
-    has_setters = any(parser._exman.setters for parser in parse.levels)
-    if type(form) is str:
-        if shape is None and (dest.reader.type in (None, str) or text == form or dest.makes(form, value)):
-            return form, "", None
-        if text is None:
-            return form, "exact", form if shape is None else shape
-    elif text is None and (has_setters or not calls):
-        text = _text_of(dest, value)
-    if type(text) is str:
-        return text, "", None
-    if calls and (text is None or not has_setters):
-        fresh = dest.name in parse.fresh                # then the line alone says all
-        spoken = [[next(iter(by.option_strings), ""), *strings] for by, strings in calls if not fresh]
-        return _line_of(calls), "words", spoken
-    if text is not None and _takes_many(dest.reader) != _appends(dest.reader):
-        return text, "words", []
+    except _NOT_PLAIN:
+        pass
+    calls = [(action, strings) for action, strings in parse.typed if action in dest.actions]
+    if calls and isinstance(calls[-1][0], argparse._StoreAction):
+        calls = calls[-1:]
+    if any(strings for _, strings in calls):            # an action of the script's has made it of them
+        return _line_of(calls), "words", [[next(iter(by.option_strings), ""), *words] for by, words in calls]
     told = _description(value)
     return told, "told", told
 
 
-def _text_read(parse: _Parse, dest: _Dest, value: Any) -> str | None:
-    """The text, typed or a default, of which the option's type has made the value."""
-    for action, text, made in reversed(parse.read):
-        if action is dest.reader and _form(text)[1] is None and (made is value or _same(made, value)):
+# What _form and _flow raise of what no yaml holds, is no literal, or contains itself.
+_NOT_PLAIN = (ValueError, SyntaxError, MemoryError, RecursionError)
+
+
+def _form(value: Any, text_of: Callable[[Any], Any]) -> tuple[Any, Any]:
+    """A value as yaml holds it, and its shape: what else it takes to make the value of that.
+
+    (0.9, [Path("a")]) -> ([0.9, ["a"]], ()), a tuple of what stands there; None: numbers as they are, and what
+    the option's type makes of texts. A text that is the value itself, and a literal that yaml has not (bytes,
+    a complex number, a set), is its own shape. text_of gives the text that stands for a value, or None.
+    """
+    kind = type(value)
+    if kind in (list, tuple, dict):
+        pairs = [_form(item, text_of) for item in (value.values() if kind is dict else value)]
+        forms, shapes = [form for form, _ in pairs], [shape for _, shape in pairs]
+        odd = any(shape is not None for shape in shapes)
+        if any(form is _MISSING for form in forms):
+            pass                                        # it may be of one text, as a whole
+        elif kind is dict:
+            return dict(zip(value, forms)), dict(zip(value, shapes)) if odd else None
+        else:
+            return forms, kind(shapes) if odd else () if kind is tuple else None
+    elif value is None or kind in (bool, int, float):
+        return value, None
+    text = text_of(value)
+    if text is not None:
+        return text, None
+    return (_literal(value), value) if kind in (str, bytes, complex, set) else (_MISSING, None)
+
+
+def _literal(value: Any) -> str:
+    """The text of a literal; a set in an order of its own, so that equal runs have equal lines."""
+    if type(value) is str:
+        return value.encode("utf-8", "backslashreplace").decode()
+    import ast
+    text = "{" + ", ".join(sorted(map(repr, value))) + "}" if type(value) is set and value else repr(value)
+    if not _same(ast.literal_eval(text), value):
+        raise ValueError(f"{text} is no literal")
+    return text
+
+
+def _rebuilt(shape: Any, form: Any, read: Callable[[str], Any]) -> Any:
+    """The value of which _form made form and shape, text as `read` reads it; what was edited since counts."""
+    if type(form) is list:
+        fits = type(shape) in (list, tuple) and len(shape) == len(form)
+        shapes = shape if fits else [None] * len(form)
+        items = [_rebuilt(part, item, read) for part, item in zip(shapes, form)]
+        return tuple(items) if type(shape) is tuple else items
+    if type(form) is dict:
+        shapes = shape if type(shape) is dict else {}
+        return {key: _rebuilt(shapes.get(key), item, read) for key, item in form.items()}
+    if type(form) is str:
+        is_itself = type(shape) in (str, bytes, complex, set) and _literal(shape) == form
+        return shape if is_itself else read(form)
+    return form
+
+
+def _text_of(parse: _Parse, dest: _Dest, whole: Any, value: Any) -> str | None:
+    """A text of which the option's type makes a value, or a part of one: Path("data"), Color.RED, nn.ReLU."""
+    if not dest.actions or dest.reader.type in (None, str):
+        return _itself(value)
+    text, _ = parse.read.get((dest.reader, id(value)), (None, None))     # typed, or a default
+    if type(value) is str and value is whole and text != value and dest.makes(value, value):
+        text = value
+    is_asked = type(value) not in (str, list, tuple, dict) and _attribute(value, "close") is None
+    if text is not None or not is_asked:                # nor is a file opened a second time
+        return _itself(text)
+    names = [_attribute(value, name) for name in ("name", "value", "__name__", "pattern")]
+    for text in filter(_itself, [_safely(str, value), *names]):
+        if dest.makes(text, value):
             return text
     return None
+
+
+def _itself(value: Any) -> str | None:
+    """A text that yaml can hold."""
+    return value if type(value) is str and _literal(value) == value else None
 
 
 def _line_of(calls: list[_Call]) -> Any:
     """What the line says of words: one string, a list of them, or the option where it takes none."""
     parts = [strings[0] if len(strings) == 1 else strings or next(iter(action.option_strings), "")
              for action, strings in calls]
-    return _form(parts[0] if len(parts) == 1 else parts)[0]
-
-
-def _plain_form(value: Any) -> tuple[Any, Any]:
-    """_form() of a value that yaml can hold; _MISSING for any other."""
-    try:
-        form, shape = _form(value)
-        _flow(form)
-    except (YAMLError, ValueError, SyntaxError, MemoryError, RecursionError):
-        return _MISSING, None
-    return form, shape
-
-
-def _form(value: Any) -> tuple[Any, Any]:
-    """A value as yaml holds it, and its shape: what else it takes to make the value of that.
-
-    (0.9, [1]) -> ([0.9, [1]], ()), a tuple of what stands there; None: it is the value. A literal (bytes, a
-    complex number, a set, text that no yaml holds) is its own shape.
-    """
-    kind = type(value)
-    if kind in (list, tuple, dict):
-        pairs = [*map(_form, value.values() if kind is dict else value)]
-        forms, shapes = [form for form, _ in pairs], [shape for _, shape in pairs]
-        odd = any(shape is not None for shape in shapes)
-        if kind is dict:
-            return dict(zip(value, forms)), dict(zip(value, shapes)) if odd else None
-        return forms, kind(shapes) if odd else () if kind is tuple else None
-    if kind in (bytes, complex, set):
-        import ast
-        # A set in an order of its own, so that equal runs have equal lines.
-        text = "{" + ", ".join(sorted(map(repr, value))) + "}" if kind is set and value else repr(value)
-        return (text, value) if _same(ast.literal_eval(text), value) else (value, None)
-    if kind is str:
-        text = value.encode("utf-8", "backslashreplace").decode()
-        return text, None if text == value else value
-    return value, None
-
-
-def _rebuilt(shape: Any, form: Any) -> Any:
-    """The value of which _form made form and shape; a form that was edited since counts as it stands."""
-    if shape is None:
-        return form
-    if type(shape) in (list, tuple) and type(form) is list and len(shape) in (0, len(form)):
-        return type(shape)(map(_rebuilt, shape or [None] * len(form), form))
-    if type(shape) is dict and type(form) is dict and [*shape] == [*form]:
-        return {key: _rebuilt(shape[key], item) for key, item in form.items()}
-    return shape if _same(_form(shape)[0], form) else form
-
-
-def _text_of(dest: _Dest, value: Any) -> Any:
-    """A text of which the option's type makes a value that is not plain: Path("data"), Color.RED, nn.ReLU."""
-    if dest.reader.type is None or _attribute(value, "close") is not None:
-        return None                                     # nor is a file opened a second time
-    if type(value) is list:
-        texts = [_text_of(dest, item) for item in value]
-        return None if None in texts else texts
-    names = [_attribute(value, name) for name in ("name", "value", "__name__", "pattern")]
-    for text in [_safely(str, value), *names]:
-        if type(text) is str and _form(text)[1] is None and dest.makes(text, value):
-            return text
-    return None
+    return _form(parts[0] if len(parts) == 1 else parts, _itself)[0]
 
 
 def _description(value: Any) -> Any:
-    """The line of a value that nothing brings back: a number, a text, or its repr without addresses."""
-    form, _ = _plain_form(value)
-    if form is not _MISSING:
-        return form
-    item = _attribute(value, "item")
+    """The line of a value that nothing brings back: numbers, texts, or its repr without addresses."""
+    try:
+        form, _ = _form(value, _shown_as)
+        _flow(form)
+    except _NOT_PLAIN:
+        form = _shown_as(value)
+    return form
+
+
+def _recalled(own: list[Any], line: Any) -> Any:
+    """The script's own value that has this description, or a list of such; _MISSING where there is none."""
+    for value in own:
+        if _same(_description(value), line):
+            return value
+    items = [_recalled(own, item) for item in line] if type(line) is list else [_MISSING]
+    return _MISSING if any(item is _MISSING for item in items) else items
+
+
+def _shown_as(value: Any) -> Any:
+    """A number, of numpy or torch; or a text: a path's, an Enum's name, the repr without addresses."""
+    item, name = _attribute(value, "item"), _attribute(value, "name")
     if callable(item) and _attribute(value, "shape") == ():
-        return _description(_safely(lambda _: item(), value))       # of numpy, torch: a number
-    name = _attribute(value, "name")
+        number = _safely(lambda _: item(), value)
+        return number if type(number) in (bool, int, float) else _shown_as(number)
     if isinstance(value, os.PathLike):
         text: Any = os.fspath(value)
     elif type(name) is str and hasattr(type(value), "__members__"):     # of an Enum
         text = name
     else:
-        text = re.sub(r" at 0x[0-9a-fA-F]+", "", _safely(repr, value))
-    return _form(text[:_DESCRIPTION])[0]
+        text = value if type(value) is str else re.sub(r" at 0x[0-9a-fA-F]+", "", _safely(repr, value))
+    return _literal(text[:_DESCRIPTION])
 
 
 _DESCRIPTION = 1000                                     # characters
@@ -1487,9 +1512,9 @@ def _masked(word: str, secret: str) -> str:
 
 
 def _script_words() -> list[str]:
-    """What stands after `python` to start the script again; [] where there is none (a notebook, -c)."""
+    """What stands after `python` to start the script again; [] where there is none (a notebook, -c, -)."""
     main = sys.modules.get("__main__")
-    if getattr(main, "__file__", None) is None:
+    if getattr(main, "__file__", None) in (None, "<stdin>"):
         return []
     spec = getattr(main, "__spec__", None)
     if spec is not None and spec.name != "__main__" and _script_path():
@@ -3424,7 +3449,8 @@ def _cell_text(value: Any, most: int = 10**9) -> str:
     """A cell as one printable line, a commit by its start; cut where it is longer than `most`."""
     if isinstance(value, float) and most < 99:
         return f"{value:.6g}"
-    text = _shown(value if isinstance(value, str) else "" if value is None else _flow(_form(value)[0]))
+    text = value if isinstance(value, str) else "" if value is None else _flow(_form(value, _itself)[0])
+    text = _shown(text)
     text = re.sub("^([0-9a-f]{8})[0-9a-f]{32}$", r"\1", text)
     return text if len(text) <= most else text[:most - 1] + "~"
 

@@ -1172,6 +1172,8 @@ class ConfigTest(Case):
 
     def test_what_is_wrong_with_a_file_is_a_usage_error(self):
         cases = {"unknown key": ("lr: 1\nstepz: 2\n", "mine.yaml, line 2: unknown key 'stepz': did you mean 'steps'?"),
+                 "capitals": ("LR: 1\n", "mine.yaml, line 1: unknown key 'LR': did you mean 'lr'?"),
+                 "help": ("help: true\n", "mine.yaml, line 1: unknown key 'help': the script has no option of this name"),
                  "type": ("lr: fast\n", "mine.yaml, line 1: argument --lr: invalid float value: 'fast'"),
                  "no yaml": ("lr: [1\n", "mine.yaml: line "), "list for one": ("lr: [1, 2]\n", "mine.yaml, line 1: argument --lr: expected one argument")}
         for name, (text, message) in cases.items():
@@ -1679,6 +1681,7 @@ class RerunTest(Case):
         "not idempotent": (dict(type=lambda text: text + "!"), "x", "y"), "milliseconds": (dict(type=lambda text: float(text) * 1e-3), "5", "6"),
         "milliseconds as they are": (dict(type=lambda text: float(text) * 1e-3), 0.25, "6"), "decimal": (dict(type=decimal.Decimal), decimal.Decimal("0.10"), None),
         "fraction": (dict(type=fractions.Fraction), fractions.Fraction(1, 3), None), "uuid": (dict(type=uuid.UUID), uuid.UUID(int=5), None),
+        "paths in a tuple": (dict(type=pathlib.Path, nargs=2), (pathlib.Path("a"),) * 2, None), "word of an Enum": (dict(type=Word), Word.A, Word.B),
         "pattern": (dict(type=re.compile), re.compile("a.*"), None), "append": (dict(action="append", type=int), [1], [2]),
         "append paths": (dict(action="append", type=pathlib.Path), [pathlib.Path("x")], []), "append tuples": (dict(action="append", type=float, nargs=2), [(1.0, 2.0)], None),
         "store_true": (dict(action="store_true"), 1, 0), "count": (dict(action="count"), None, 3), "nan": (dict(type=float), float("nan"), 1.0), "big": (dict(type=int), 10**50, 1),
@@ -1688,7 +1691,7 @@ class RerunTest(Case):
     TOLD = {
         "frozenset": ({}, frozenset([1]), None), "range": ({}, range(3), None), "function": ({}, len, None), "class": ({}, dict, None), "date": ({}, datetime.date(2020, 1, 2), None),
         "date and time": ({}, datetime.datetime(2020, 1, 2, 3), None), "namedtuple": ({}, Pair(1, 2), None), "IntEnum": ({}, Level.LOW, Level.HIGH), "str, Enum": ({}, Word.A, Word.B),
-        "enum": ({}, Color.RED, Color.BLUE), "path without a type": ({}, pathlib.Path("a"), pathlib.Path("b")), "paths in a tuple": (dict(type=pathlib.Path, nargs=2), (pathlib.Path("a"),) * 2, None),
+        "enum": ({}, Color.RED, Color.BLUE), "path without a type": ({}, pathlib.Path("a"), pathlib.Path("b")),
         "scalar": ({}, Scalar(0.5), Scalar(1.5)), "array": (dict(type=float, nargs=2), Array(), None), "no repr": ({}, Unshowable(), None), "OrderedDict": ({}, collections.OrderedDict(a=1), {}),
         "subclass of float": ({}, type("Float", (float,), {})(1.5), 2.5), "tuples as keys": ({}, {(1, 2): 3}, None), "too deep": ({}, functools.reduce(lambda inner, _: [inner], range(100), 1), None),
         "too many digits": (dict(type=int), 10**5000, 1), "module": ({}, os, sys), "object": ({}, Array, Unshowable),
@@ -1760,6 +1763,65 @@ class RerunTest(Case):
         (self.folder / "copy.yaml").write_text(re.sub("(?m)^act: .*", "act: relu", text))
         args = self.parse(parser, "--config", "copy.yaml")
         self.assertEqual(vars(args), {"betas": (0.5, 1), "data": [pathlib.Path("c")], "kind": "adam", "act": "relu"})
+
+    def test_a_list_stands_as_its_values_not_as_the_words_that_made_it(self):
+        base, path = [pathlib.Path("base")], pathlib.Path
+        cases = [(dict(nargs="+"), ["--x", "b"], "[b]", [path("b")]), (dict(action="append"), ["--x", "b"], "[base, b]", [*base, path("b")]),
+                 (dict(action="extend", nargs="+"), ["--x", "b", "--x", "c", "d"], "[base, b, c, d]", [*base, path("b"), path("c"), path("d")]),
+                 (dict(action="append", nargs=2), ["--x", "b", "c"], "[base, [b, c]]", [*base, [path("b"), path("c")]]), (dict(nargs=1), ["--x", "b"], "[b]", [path("b")])]
+        for kwargs, argv, line, value in cases:
+            args = self.parse(self.make(type=path, default=base, **kwargs), *argv)
+            for default in (base, None, [path("other")], 0):
+                with self.subTest(kwargs, default=default):
+                    self.assertEqual(args.x, value)
+                    self.assertIn(f"x: {line}\n", (args.root / "params.yaml").read_text())
+                    again = self.parse(self.make(type=path, default=default, **kwargs), "--config", str(args.root))
+                    self.assertEqual(again.x, value)
+                    self.assertIn(f"x: {line}\n", (again.root / "params.yaml").read_text())
+
+    def test_numbers_and_null_in_an_edited_copy_are_no_text_for_the_type(self):
+        parser = self.make(type=pathlib.Path, nargs="+")
+        args = self.parse(parser, "--x", "a", "b")
+        for line, value in (("null", None), ("[1, null, c]", [1, None, pathlib.Path("c")]), ("c", pathlib.Path("c"))):
+            (self.folder / "copy.yaml").write_text((args.root / "params.yaml").read_text().replace("[a, b]", line))
+            self.assertEqual(self.parse(parser, "--config", "copy.yaml").x, value)
+
+    def test_a_const_that_nothing_writes_is_the_scripts_own_where_that_is_still_the_same(self):
+        def parser(*consts):
+            parser = self.parser()
+            for number, const in enumerate(consts):
+                parser.add_argument(f"--one-{number}", dest="one", action="store_const", const=const)
+                parser.add_argument(f"--all-{number}", dest="all", action="append_const", const=const)
+            return parser
+        args = self.parse(parser(Color.RED, Color.BLUE), "--one-1", "--all-1", "--all-0")
+        self.assertEqual([self.params(args)["one"], self.params(args)["all"]], ["BLUE", ["BLUE", "RED"]])
+        again = self.parse(parser(Color.BLUE, Color.RED), "--config", str(args.root))
+        self.assertEqual([again.one, again.all], [Color.BLUE, [Color.BLUE, Color.RED]])
+        self.assertNotIn("cannot be restored", self.stderr)
+        again = self.parse(parser(Color.RED), "--config", str(args.root))
+        self.assertEqual([again.one, again.all], [None, None])
+        self.assertIn("exman: one cannot be restored: it was BLUE, and is None\n", self.stderr)
+        self.assertIn("exman: all cannot be restored: it was ['BLUE', 'RED'], and is None\n", self.stderr)
+
+    def test_a_default_of_a_class_below_str_is_a_value_and_a_default(self):
+        word = type("MyStr", (str,), {})
+        for kwargs, argv in ((dict(type=word), ["--x", "r"]), (dict(type=str), ["--x", "r"]), (dict(type=Word, nargs="*"), []), (dict(type=word, nargs=2), [])):
+            with self.subTest(kwargs):
+                make = lambda: self.make(default=Word.A if kwargs["type"] is Word else word("q"), **kwargs)       # noqa: E731
+                args = self.parse(make(), *argv)
+                self.assertEqual(typed(self.parse(make(), "--config", str(args.root)).x), typed(args.x))
+
+    def test_what_a_setter_makes_of_an_override_stays(self):
+        def steps(each):
+            parser = self.parser()
+            parser.add_argument("--epochs", type=int, default=3)
+            parser.register_setter(lambda args: setattr(args, "steps", args.epochs * each))
+            return parser
+        run, parser = str(self.parse(steps(100)).root), steps(1000)
+        self.assertEqual(vars(self.parse(parser, "--config", run)), {"epochs": 3, "steps": 300})
+        self.assertEqual(vars(self.parse(parser, "--config", run, "--epochs", "5")), {"epochs": 5, "steps": 5000})
+        (self.folder / "more.yaml").write_text("epochs: 7\n")
+        self.assertEqual(vars(self.parse(parser, "--config", run, "--config", "more.yaml")), {"epochs": 7, "steps": 7000})
 
     def test_actions_that_do_more_than_store(self):
         class Preset(argparse.Action):
