@@ -1249,7 +1249,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _is_for_the_type(dest: _Dest, line: Any) -> bool:
-    """Whether a line of exman 1.0.0 holds texts for the type alone: no words of an action, no option's name."""
+    """Whether a line of exman 1.0.0 holds texts for the type: no words of an action, no option's name."""
     known = (argparse._StoreAction, argparse._AppendAction, argparse._ExtendAction)
     if not dest.actions or line == dest.reader.default:
         return True
@@ -1286,28 +1286,22 @@ def _record(parse: _Parse, namespace: Any, state: _GitState | None) -> _Record:
     lines: dict[str, str] = {}                          # by key
     meta: dict[str, Any] = {"argv": _launch_words(parse), "order": {}, "exact": {}, "words": {}, "told": {}}
     aside = {"local_rank"}                              # the launcher's, which differs in the ranks of a job
-    rest = dict(getattr(namespace, "__dict__", {}))
-
-    def add(name: str, form: Any, how: str, what: Any) -> str:
-        key = _column(name, state is not None)
+    owners, git = _owners(parse), state is not None
+    attributes = getattr(namespace, "__dict__", {})     # a namespace= object may have properties or slots
+    for name in dict.fromkeys([*owners, *attributes]):
+        key, dest = _column(name, git), owners.get(name) or _Dest(name, parse.parser, [])
+        value = None if dest.is_("secret") else getattr(namespace, name, _MISSING)
+        form, how, what = _held(parse, dest, value)
+        # What is no option (of an action, set_defaults, a setter, the caller) has a line if it comes back.
+        if value is _MISSING or key in lines or (how == "told" and name not in owners):
+            continue
         lines[key] = f"{_key_text(key)}: {_flow(form)}\n"
         if how:
             meta[how][key] = what
-        return key
-    for name, dest in _owners(parse).items():
-        rest.pop(name, None)
-        value = getattr(namespace, name, _MISSING)      # a namespace= object may have properties or slots
-        if value is not _MISSING:
-            key = add(name, *(None, "", None) if dest.is_("secret") else _held(parse, dest, value))
-            aside.update([key] if dest.is_("volatile") else [])
-    options = [*lines]
-    for name, value in rest.items():                    # of actions, set_defaults, setters, the caller
-        form, how, what = _held(parse, _Dest(name, parse.parser, []), value)
-        if how != "told" and _column(name, state is not None) not in lines:
-            add(name, form, how, what)
-    order = {_column(name, state is not None): name for name in getattr(namespace, "__dict__", ())}
-    if [*order] != options:                             # some are no options, or not in their order
-        meta["order"] = order
+        if dest.is_("volatile"):
+            aside.add(key)
+    if [*attributes] != [name for name in owners if name in attributes]:
+        meta["order"] = {_column(name, git): name for name in attributes}
     notes = [f"the subcommand {strings[0]!r} is not recorded: give add_subparsers() a dest"
              for action, strings in parse.typed
              if action.nargs == argparse.PARSER and action.dest == SUPPRESS]
@@ -1315,7 +1309,7 @@ def _record(parse: _Parse, namespace: Any, state: _GitState | None) -> _Record:
     if state and state.problem:
         unknown = "the commit" if not state.commit else "dirty" if state.dirty is None else "changes.diff"
         notes.append(f"{unknown} is not recorded: {state.problem}")
-    meta["git"] = state is not None
+    meta["git"] = git
     told = ascii({name: part for name, part in meta.items() if part})
     tmp, ending = "tmp" in parse.own, parse.own.get("name")
     shared = [line for key, line in lines.items() if key not in aside]
@@ -1360,8 +1354,8 @@ _NOT_PLAIN = (ValueError, SyntaxError, MemoryError, RecursionError)
 def _form(value: Any, text_of: Callable[[Any], Any]) -> tuple[Any, Any]:
     """A value as yaml holds it, and its shape: what else it takes to make the value of that.
 
-    (0.9, [Path("a")]) -> ([0.9, ["a"]], ()), a tuple of what stands there; None: numbers as they are, and what
-    the option's type makes of texts. A text that is the value itself, and a literal that yaml has not (bytes,
+    (0.9, [Path("a")]) -> ([0.9, ["a"]], ()): a tuple of what stands there; None: numbers as they are, texts
+    as the option's type reads them. A text that is the value itself, and a literal yaml has not (bytes,
     a complex number, a set), is its own shape. text_of gives the text that stands for a value, or None.
     """
     kind = type(value)
