@@ -1,4 +1,3 @@
-# PYTHON_ARGCOMPLETE_OK
 """exman records experiment runs: swap argparse.ArgumentParser for exman.ExParser and change nothing else.
 
     import exman
@@ -32,17 +31,17 @@ import stat
 import sys
 import time
 from _thread import RLock, _local, get_ident
-from argparse import SUPPRESS, Action, ArgumentError, ArgumentParser
+from argparse import SUPPRESS, Action, ArgumentError, ArgumentParser, ArgumentTypeError
 
 # Imported where used, for they cost more than this whole module: pathlib, datetime, json, shutil, subprocess.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import datetime
     import pathlib
-    from types import TracebackType
     from typing import Any, Callable, Iterable, Iterator, NoReturn, Sequence, Union
 
     _Call = tuple[Action, list[str]]                    # an option and the strings that it is given once
+    _Place = tuple[str, str]                            # the part and the name of a run
 
 __all__ = ["ArgumentError", "ExParser", "Index", "Namespace", "Run", "YAMLError", "dump_yaml", "load_yaml",
            "main", "optional", "simpleroot"]
@@ -68,7 +67,11 @@ class Run:
     traceback.SpawnProcess-1.txt.
     """
 
-    def __init__(self, base: str, part: str, name: str, *, rank: str = "", shared: bool = False,
+    _process = 0                                        # the one that stands in the block: a fork starts anew
+    _status = "done"                                    # the worst that became of a task in its last block
+    _ended = False
+
+    def __init__(self, base: str, part: str, name: str, rank: str = "", shared: bool = False,
                  maker: int = 0) -> None:
         self.name = name
         self.id = _number(name)
@@ -76,14 +79,10 @@ class Run:
         self._base, self._part = base, part
         self._rank = rank                               # how it signs its files, if it joined the run
         self._shared = shared
-        self._maker = maker                             # the process that made the run: no other one moves it
+        self._maker = maker                             # the process that made it
         self._begun = time.monotonic()
         self._raised = _uncaught()                      # in a notebook an earlier cell's is still there
-        self._process = 0                               # the one that stands in the block: a fork starts anew
         self._inside: list[object] = []                 # a thread or a task for each block that it stands in
-        self._status = "done"
-        self._ended = False
-        self._log: tuple[_Tee, Any] | None = None
 
     @property
     def root(self) -> pathlib.Path:
@@ -92,48 +91,54 @@ class Run:
 
     @property
     def time(self) -> datetime.datetime:
-        from datetime import datetime
-        return datetime.strptime("-".join(self.name.split("-")[1:7]), _STAMP)
+        return next(_times([self.name]))
+
+    @property
+    def _is_mine(self) -> bool:
+        """Whether this process has made it: no other one moves it or says how it ended."""
+        return self._maker == os.getpid()
 
     def __repr__(self) -> str:
         return f"<exman.Run {self.id}: {self._folder()}>"
 
     def _folder(self) -> str:
-        return os.path.join(self._base, self._part, self.name)
+        """Where it lies; its maker, another process, may have moved it to fails/ meanwhile."""
+        folders = [os.path.join(self._base, part, self.name) for part in (self._part, "fails")]
+        return next(filter(os.path.isdir, folders), folders[0])
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy in another process has not made the run: there it logs beside the maker and moves nothing.
-        return Run, (self._base, self._part, self.name), {"_rank": self._rank, "_shared": self._shared}
+        return Run, (self._base, self._part, self.name, self._rank, self._shared)
+
+    def __deepcopy__(self, memo: object) -> Run:
+        return self                                     # a copy of args is of the same run
 
     def __enter__(self) -> Run:
         if self._process != os.getpid():
             self._process, self._inside = os.getpid(), []
         if not self._inside:
             self._status = "failed" if self._part == "fails" else "done"
-            self._log = _opened_log(self._file("log"), self._shared)
+            self._close_log = _opened_log(self._file("log"), self._shared)
         self._inside.append(_task())
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         task = _task()
         self._inside.remove(task if task in self._inside else self._inside[-1])
         if task in self._inside:
             return                                      # the outermost of nested blocks decides
         status = _status(error)
-        if error is not None and status != "done":
+        if status != "done":
             self._write_traceback(error)
-        self._status = max(self._status, status, key=_STATUSES.index)
+        self._status = max(self._status, status, key=("done", "interrupted", "failed").index)
         if self._inside:
             return                                      # another thread or task is still at work
-        if self._log is not None:
-            tee, log = self._log
-            tee.close(log)
+        self._close_log()
         self._end(self._status)
         if self._status != "done":
-            self._leave(self._status)
+            self._leave()
 
-    def _write_traceback(self, error: BaseException) -> None:
+    def _write_traceback(self, error: Any) -> None:
         import traceback
         try:
             text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
@@ -141,23 +146,21 @@ class Run:
             text = f"{type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}"
         path = self._file("traceback")
         try:
-            with _naming(path), open(path, "a", encoding="utf-8", errors="backslashreplace") as file:
+            with open(path, "a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(text)
             _share(path, self._shared)
         except OSError as problem:                      # a full disk: the run moves all the same
             _say(f"no traceback: {_reason(problem)}")
 
-    def _leave(self, status: str) -> None:
+    def _leave(self) -> None:
         """Move a run that failed to fails/, if it is this process that may, and say what became of it."""
         try:
-            if status == "failed" and self._maker == os.getpid() and self._part != "fails":
+            if self._status == "failed" and self._is_mine and self._part != "fails":
                 _move_to_fails(self._base, self._part, self.name, self._shared)
                 self._part = "fails"
+            _say(f"run {self.id} {self._status}: {self._file('traceback')}")
         except OSError as problem:                      # never in place of the experiment's own exception
             _say(f"run {self.id} failed, and is not in fails/: {_reason(problem)}")
-        else:
-            ended = "was interrupted" if status == "interrupted" else "failed"
-            _say(f"run {self.id} {ended}: {_shown(self._file('traceback'))}")
 
     def _end(self, status: str) -> None:
         """Leave end.yaml in the run's folder; only the process that made the run does."""
@@ -165,25 +168,19 @@ class Run:
         end = {"status": status, "time": time.strftime("%Y-%m-%dT%H:%M:%S"),
                "seconds": round(time.monotonic() - self._begun, 3)}
         try:
-            if self._maker == os.getpid():
-                _write_whole(os.path.join(self._folder(), "end.yaml"), dump_yaml(end).encode(), self._shared)
+            if self._is_mine:
+                _write_whole(f"{self._folder()}/end.yaml", dump_yaml(end).encode(), self._shared)
         except FileNotFoundError:
             pass                                        # the run was deleted
         except OSError as problem:
             _say(f"how run {self.id} ended is not recorded: {_reason(problem)}")
 
     def _file(self, stem: str) -> str:
-        """The path of log.txt or traceback.txt; a process that joined the run adds its rank or its name."""
-        folders = [os.path.join(self._base, part, self.name) for part in (self._part, "fails")]
-        # Its maker may have moved it meanwhile.
-        folder = next(filter(os.path.isdir, folders), folders[0])
-        if self._maker == os.getpid():
-            return os.path.join(folder, f"{stem}.txt")
-        signed = "-".join(dict.fromkeys(filter(None, [self._rank, _worker_name()])))
-        return os.path.join(folder, f"{stem}.{signed or os.getpid()}.txt")
-
-
-_STATUSES = ("done", "interrupted", "failed")           # of several tasks in one block the worst counts
+        """The path of log.txt or traceback.txt; one that joined the run signs with its rank or its name."""
+        signature = ""
+        if not self._is_mine:
+            signature = "." + (f"{self._rank}-{_worker_name()}".strip("-") or str(os.getpid()))
+        return os.path.join(self._folder(), f"{stem}{signature}.txt")
 
 
 def _status(error: BaseException | None) -> str:
@@ -247,7 +244,7 @@ class _Tee:
                 log.write(text.encode("utf-8", "backslashreplace"))
             except (OSError, ValueError) as problem:    # a full disk ends the log, not the experiment
                 self.close(log)
-                _say(f"the log ends here: {_reason(problem) if isinstance(problem, OSError) else problem}")
+                _say(f"the log ends here: {problem}")
         return written
 
     def close(self, log: Any) -> None:
@@ -258,11 +255,11 @@ class _Tee:
         try:
             log.close()
         except OSError as problem:
-            _say(f"the log may lack its end: {problem.strerror}")
+            _say(f"the log may lack its end: {problem}")
 
 
-def _opened_log(path: str, shared: bool) -> tuple[_Tee, Any] | None:
-    """A block's log and what feeds it; None, in a word, where stdout takes no attribute or there is none."""
+def _opened_log(path: str, shared: bool) -> Callable[[], None]:
+    """Open a block's log; return what closes it. Without a stdout that takes an attribute there is none."""
     stream: Any = sys.stdout
     try:
         log = open(path, "ab", buffering=0)
@@ -270,10 +267,10 @@ def _opened_log(path: str, shared: bool) -> tuple[_Tee, Any] | None:
         if not isinstance(stream.write, _Tee):
             stream.write = _Tee(stream)
         stream.write.logs.append(log)
-        return stream.write, log
+        return functools.partial(stream.write.close, log)
     except (OSError, AttributeError, TypeError) as problem:
-        _say(f"no log: {_reason(problem) if isinstance(problem, OSError) else problem}")
-    return None
+        _say(f"no log: {problem}")
+    return lambda: None
 
 
 class Namespace(argparse.Namespace):
@@ -288,29 +285,26 @@ class Namespace(argparse.Namespace):
     exman: Run
     safe_experiment: Run
     root: pathlib.Path
-    _beside: tuple[Run, frozenset[str]]
+    _beside: tuple[Run, set[str]]
 
     # pickle compares it with the class that it writes.
     __class__: Any = property(lambda self: argparse.Namespace)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        if _is_for_a_worker():
+        if _keeps_the_run():
             return _with_run, (argparse.Namespace(), *type(self)._beside), self.__dict__
         # A checkpoint loads where there is no exman.
-        return _namespace(self.__dict__).__reduce_ex__(protocol)
-
-    def __copy__(self) -> Namespace:
-        return _with_run(_namespace(self.__dict__), *type(self)._beside)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Namespace:
-        import copy
-        return _with_run(_namespace(copy.deepcopy(self.__dict__, memo)), *type(self)._beside)
+        plain = argparse.Namespace()
+        vars(plain).update(self.__dict__)
+        return plain.__reduce_ex__(protocol)
 
 
-def _namespace(values: dict[str, Any]) -> argparse.Namespace:
-    namespace = argparse.Namespace()
-    vars(namespace).update(values)
-    return namespace
+def _keeps_the_run() -> bool:
+    """Whether args are copied, or pickled by multiprocessing: each has a module where all its calls are."""
+    frame: Any = sys._getframe(2)
+    while frame and frame.f_globals.get("__name__") not in ("copy", "multiprocessing.reduction"):
+        frame = frame.f_back
+    return frame is not None
 
 
 class _RootOfRun:
@@ -318,30 +312,20 @@ class _RootOfRun:
         return kind._beside[0].root
 
 
-def _with_run(namespace: Any, run: Run, dests: frozenset[str]) -> Any:
+def _with_run(namespace: Any, run: Run, dests: set[str]) -> Any:
     """The namespace with the run beside its parameters, under names that are no dests of the script."""
-    beside = {"exman": run, "safe_experiment": run, "root": _RootOfRun()}
-    members: dict[str, Any] = {name: value for name, value in beside.items() if name not in dests}
-    members.update(_beside=(run, dests), __module__=__name__)
-    namespace.__class__ = type("Namespace", (Namespace,), members)
+    beside: dict[str, Any] = {"exman": run, "safe_experiment": run, "root": _RootOfRun()}
+    members = {name: value for name, value in beside.items() if name not in dests}
+    namespace.__class__ = type("Namespace", (Namespace,), {**members, "_beside": (run, dests)})
     return namespace
 
 
-def _is_for_a_worker() -> bool:
-    """Whether multiprocessing is pickling, for another process: all its pickles come from one module."""
-    reduction = sys.modules.get("multiprocessing.reduction")
-    frame: Any = sys._getframe(2)
-    while frame is not None and frame.f_globals is not vars(reduction or sys):
-        frame = frame.f_back
-    return frame is not None
-
-
 def _say(line: str) -> None:
-    """One line on stderr; stdout belongs to the script."""
+    """One printable line on stderr; stdout belongs to the script."""
     try:
-        if sys.stderr is not None:
-            print(f"exman: {line}", file=sys.stderr, flush=True)
-    except (OSError, ValueError, AttributeError):       # closed, or a full disk: no reason to stop a script
+        sys.stderr.write(f"exman: {_shown(line)}\n")
+        sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):       # none, closed, a full disk: the script goes on
         pass
 
 
@@ -456,7 +440,7 @@ class ExParser(ArgumentParser):
             return method(args, namespace, **kwargs)    # a subparser's, or an action's that parses more words
         parse = _Parse(self, args, whole)
         if whole and self._takes_mark(parse.words):
-            self.exit(_mark_verb(parse.words, self.prog, self._exman.folder()))
+            self.exit(_shell(self.prog, parse.words, self._exman.folder()))
         if isinstance(namespace, Namespace):            # of an earlier parse, whose run is another
             vars(object)["__class__"].__set__(namespace, argparse.Namespace)
         if "_ARGCOMPLETE" in os.environ:                # the shell is completing a line: nothing is launched
@@ -502,7 +486,7 @@ class ExParser(ArgumentParser):
         _begin(run)
         if type(namespace) is argparse.Namespace:       # an object of the caller's own class is left as it is
             dests = {action.dest for parser in parse.levels for action in parser._actions}
-            _with_run(namespace, run, frozenset(dests))
+            _with_run(namespace, run, dests)
 
     def _takes_mark(self, words: list[str]) -> bool:
         """Whether `mark` is exman's verb here: a positional or subcommand of the script keeps the word."""
@@ -1665,7 +1649,7 @@ def _take_over(run: Run, record: _Record) -> bool:
     there, files = set(_listed(folder)), _files(run._part, name, record)
     if not {"params.yaml"} <= there <= {"params.yaml", "changes.diff"}:
         return False
-    if run._maker != os.getpid() or run.tmp != record.tmp:      # a later stage may have a --tmp of its own
+    if not run._is_mine or run.tmp != record.tmp:      # a later stage may have a --tmp of its own
         return False
     for file, data in files.items():
         _write_whole(f"{folder}/{file}", data, shared, synced=True)
@@ -1673,8 +1657,7 @@ def _take_over(run: Run, record: _Record) -> bool:
         _unlink(f"{folder}/{file}")
     for key in record.marks:
         # What automark= names first is a word, the same in both parses; the values behind it may differ now.
-        for entry in _entries_below(root, key.partition("/")[0], name):
-            _unlink(entry)
+        _unlist(root, name, key.partition("/")[0])
     _list(root, name, record, shared)                   # where there are no symlinks, copies of the new file
     return True
 
@@ -1723,7 +1706,7 @@ def _claim(root: str, shared: bool) -> int:
     claims = [*map(int, filter(str.isdecimal, _listed(f"{ids}/{block}")))]
     taken = [0, block * 1000 - 1, *claims]
     if marker not in names or not claims:               # a stale view of a new block shows it empty
-        taken += [_number(name) for part in _PARTS for name in _run_names(root, part)]
+        taken += [_number(name) for _, name in _all_runs(root)]
     for number in itertools.count(max(taken) + 1):
         claim = _claim_path(root, number)
         _make_folder(os.path.dirname(claim), shared)
@@ -1830,7 +1813,7 @@ def _link(root: str, path: str, name: str, shared: bool) -> None:
             _write_whole(path, data, shared)
     if _is_gone(root, name):                            # it has failed, or was deleted, meanwhile
         _unlink(path)
-        raise FileNotFoundError(errno.ENOENT, "the run is no longer there", f"{root}/runs/{name}")
+        raise FileNotFoundError(errno.ENOENT, "the run is not there (any more)", f"{root}/runs/{name}")
 
 
 def _is_gone(root: str, name: str) -> bool:
@@ -1872,9 +1855,10 @@ def _listed(folder: str) -> list[str]:
         return []
 
 
-def _unlist(root: str, name: str) -> list[str]:
-    """Take a run out of the index and of all marks; return its entries there."""
-    entries = [f"{root}/index/{name}.yaml", *_entries_below(root, "", name)]
+def _unlist(root: str, name: str, key: str = "") -> list[str]:
+    """Take a run out of a mark and those below it, or out of the index and all marks; return its entries."""
+    index = [] if key else [f"{root}/index/{name}.yaml"]
+    entries = [*index, *_entries_below(root, key, name)]
     return [entry for entry in entries if _unlink(entry)]
 
 
@@ -1957,7 +1941,7 @@ def _fixed(root: str) -> Iterator[str]:
             except FileNotFoundError:
                 pass                                    # it has failed, or was deleted, meanwhile
     names: dict[int, set[str]] = {}
-    for name in itertools.chain(*(_run_names(root, part) for part in _PARTS)):
+    for _, name in _all_runs(root):
         names.setdefault(_number(name), set()).add(name)
     for number, same in names.items():
         if len(same) > 1:
@@ -1994,7 +1978,7 @@ def _check_name(name: str) -> None:
 
 
 def _check_mark(key: str) -> str:
-    """A mark's key as parts joined by /; ValueError says what is wrong with it."""
+    """A mark's key as parts joined by /; argparse says what is wrong with it."""
     parts = [part for part in key.replace(os.sep, "/").split("/") if part]
     if key.startswith("/") or ".." in parts or not 0 < len(parts) <= 16:
         wrong = "give a relative name such as best/lr"
@@ -2003,7 +1987,7 @@ def _check_mark(key: str) -> str:
     else:
         wrong = next(filter(None, map(_wrong, parts)), "")
     if wrong:
-        raise ValueError(f"mark {key!r:.99}: {wrong}")
+        raise ArgumentTypeError(f"mark {key!r:.99}: {wrong}")
     return "/".join(parts)
 
 
@@ -2028,23 +2012,29 @@ def _wrong(part: str) -> str:
 
 
 def _config_path(word: str, root: str) -> str:
-    """The file that --config names: a path, a run's folder, number or name."""
-    found = _find_runs(root, word) if _is_number(word) or not os.path.lexists(word) else []
+    """The file of a run that a path, a run's folder, number or name names."""
+    is_path = os.path.lexists(word) and not _is_number(word)
+    found = [] if is_path else _by_name(_all_runs(root)).get(word.lstrip("0"), [])
     if len(found) > 1:
-        several = ", ".join(map("/".join, found))
-        raise ValueError(f"--config {_shown(word)} names {_shown(several)}: give the folder of one")
+        raise ValueError(f"{_shown(word)} is ambiguous: it names {_shown(', '.join(map('/'.join, found)))}")
     if found:
         word = os.path.join(root, *found[0])
     elif _is_number(word) and not os.path.lexists(word):
-        raise ValueError(f"--config {word:.99}: there is no run of this number in {_shown(root)}")
+        raise ValueError(f"{word:.99}: there is no run of this number in {_shown(root)}")
     return os.path.join(word, "params.yaml") if os.path.isdir(word) else word
 
 
-def _find_runs(root: str, word: str) -> list[tuple[str, str]]:
-    """The part and the name of each run that a number or a folder's name names."""
-    start = word.lstrip("0") + "-"
-    return [(part, name) for part in _PARTS for name in _run_names(root, part)
-            if name == word or (_is_number(word) and name.lstrip("0").startswith(start))]
+def _by_name(runs: list[_Place]) -> dict[str, list[_Place]]:
+    """Runs by their numbers and by their names, each without zeros before it."""
+    named: dict[str, list[_Place]] = {}
+    for part, name in runs:
+        for key in (str(_number(name)), name.lstrip("0")):
+            named.setdefault(key, []).append((part, name))
+    return named
+
+
+def _all_runs(root: str) -> list[_Place]:
+    return [(part, name) for part in _PARTS for name in _run_names(root, part)]
 
 
 def _run_names(root: str, part: str) -> list[str]:
@@ -2136,7 +2126,7 @@ def _launch(settings: _Settings, record: _Record, earlier: Run | None) -> Run:
     digest, (rank, launch) = _digest(record.identity), _job(os.environ)
     folder = f"{root}/.launches/" + _digest(f"{launch} {nth}")
     joined = _inherited(f"{digest} {root}")
-    if joined is None and rank > 0 and not (earlier and earlier._maker == os.getpid()):
+    if joined is None and rank > 0 and not (earlier and earlier._is_mine):
         joined = _awaited(folder, digest, rank, shared)
     if joined:
         part, name, signature = joined
@@ -2347,7 +2337,7 @@ def _requeued(root: str, folder: str, start: int, record: _Record, shared: bool)
     if seen:
         run = Run(root, seen[1], seen[2], shared=shared, maker=os.getpid())
         try:
-            os.rename(f"{root}/fails/{run.name}", run._folder())
+            os.rename(f"{root}/fails/{run.name}", f"{root}/{run._part}/{run.name}")
             _list(root, run.name, record, shared)
         except OSError:
             pass                                # it had not failed
@@ -2859,13 +2849,6 @@ class Index:
         return pandas.DataFrame(series, copy=False)
 
 
-def _rows(root: _Path, *wanted: Any, **more: Any) -> tuple[list[str], list[dict[str, Any]], list[str]]:
-    """What _table says: the names of the columns, a dict a run with what it has of them, the problems."""
-    columns, problems = _table(os.path.abspath(root), *wanted, missing=_MISSING, **more)
-    rows = [{key: cell for key, cell in row.items() if cell is not _MISSING} for row in _dicts(columns)]
-    return [*columns], rows, problems
-
-
 def _dicts(columns: _Columns) -> list[dict[str, Any]]:
     return [dict(zip(columns, cells)) for cells in zip(*columns.values())]
 
@@ -2916,7 +2899,7 @@ def _add(columns: _Columns, suffix: str, more: _Columns, missing: Any) -> None:
         columns[key] = cells + [missing] * (len(columns["id"]) - len(cells))
 
 
-def _times(names: list[str]) -> Iterator[datetime.datetime | None]:
+def _times(names: list[str]) -> Iterator[Any]:
     """When runs were launched, by their names; None where datetime64[ns] has no such time."""
     from datetime import datetime
     for name in names:
@@ -3177,10 +3160,16 @@ def _marked(root: str, mark: _Path, problems: list[str] | None = None) -> dict[s
         if f"{at}/".startswith(f"{wanted}/"):
             found.setdefault(name, path)
     if not found:
-        marks = ", ".join(map(repr, _marks(root)))
-        there = f"there are {marks}" if marks else f"{root!r} has none"
-        raise KeyError("; ".join([f"no mark {wanted!r}: {there}", *problems]))
+        raise KeyError("; ".join([_unknown("mark", wanted, _marks(root)), *problems]))
     return found
+
+
+def _unknown(what: str, word: str, names: Sequence[str]) -> str:
+    """What is said of a word that is not among the names, with a hint."""
+    import difflib
+    near = [f"did you mean {name}?" for name in difflib.get_close_matches(word, names, 1)]
+    there = f"there are {', '.join(names) or 'none'}"
+    return f"no {what} {word!r:.99}: {' '.join([*near, there])}"
 
 
 def _mark_entries(root: str, problems: list[str]) -> Iterator[tuple[str, str, str]]:
@@ -3207,22 +3196,23 @@ def _mark_entries(root: str, problems: list[str]) -> Iterator[tuple[str, str, st
 # The command line: `exman`, `python -m exman` and `python exman.py` are one program.
 # ------------------------------------------------------------------------------------------------------------
 
-# A verb and what it does; below it its arguments: an option and its value, KEY, or a word and how many of it.
+# A verb and what it does; below it its arguments: an option and its value, or a word and how often it comes.
 _VERBS = """
 ls                  list runs, the newest last: exman ls best model=resnet18 'lr>0.01'
-  MARK|key=value *  runs of a mark and of those in it; runs where a parameter, id, time, name, root or status
-                    is =, !=, <, <=, > or >= a value (quote 'lr>0.1': to the shell a bare > names a file)
+  WORD *            a mark: its runs, and those of marks in it; key=value: runs where a parameter, id, time,
+                    name or status is =, !=, <, <=, > or >= that (quote 'lr>0.1': a bare > names a file)
   --sort KEY        sort by this column, upwards; -KEY: downwards
   -n N              the last N runs; with --sort the first N
   --results FILE    add what this file in each run's folder says, JSON or YAML
   --fails           also the runs that failed
-  --all             all columns, also those that do not differ or do not fit
+  --all             all columns, also those that do not differ, and nothing cut to fit the terminal
   --csv             for other programs: comma-separated values
   --json            for other programs: a list of objects
 diff                show the parameters that differ between two runs: exman diff 3 7
-  RUN 2             a run's number, or its folder's name
+  A                 a run's number, or its folder
+  B                 another's
 cmd                 print the shell line that makes a run again: exman cmd 12
-  RUN 1             a run's number, or its folder's name
+  RUN               a run's number, or its folder
 mark                mark runs: exman mark best 2-5 9
   KEY               a name, which may nest: best, best/lr
   RUN +             a run's number, its folder's name, or a range of numbers
@@ -3239,61 +3229,17 @@ fix                 make index links that are missing, take away those that lead
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line on argv (default: sys.argv[1:]); return its status: 0, 1 (not found), 2 (usage).
+    """Run the command line on argv (default: sys.argv[1:]); return its status: 0, 1 (not done), 2 (usage).
 
         exman.main(["mark", "best", "12"])
     """
-    parser = _shell_parser("exman")
-    if "_ARGCOMPLETE" in os.environ:                    # the shell asks argcomplete for words
-        try:
-            import argcomplete
-        except ImportError:                             # installed for another interpreter
-            return 1
-        argcomplete.autocomplete(parser)
-    words = [*(sys.argv[1:] if argv is None else argv)]
-    if "--sort" in words[:-1]:                          # to argparse the -acc of `--sort -acc` is an option
-        at = words.index("--sort")
-        words[at:at + 2] = [f"--sort={words[at + 1]}"]
-    args, rest = parser.parse_known_args(words)
-    if any(word.startswith("-") for word in rest) or rest and args.act not in (_verb_ls, _change):
-        args.usage_error(f"unrecognized arguments: {' '.join(rest)}")
-    if rest:                                            # `ls best --all lr=0.1`: argparse stops at the option
-        args.words.extend(rest)
-    # A folder `runs` alone may be another program's.
-    is_here = os.path.isdir(".ids") or os.path.isdir("runs") and os.path.isdir("index")
-    return _act(args, "." if is_here else "exman")
+    is_here = all(map(os.path.isdir, ("runs", "index")))        # `runs` alone may be another program's
+    return _shell("exman", sys.argv[1:] if argv is None else argv, "." if is_here else "exman")
 
 
-def _mark_verb(argv: Sequence[str], prog: str, root: str) -> int:
-    """`python main.py mark KEY RUN...`: the verb of the shell on the script's own root."""
-    return _act(_shell_parser(prog).parse_args(argv), root)
-
-
-def _shell_parser(prog: str) -> argparse.ArgumentParser:
-    """The parser that _VERBS describes."""
-    where: Any = {"metavar": "DIR", "help": "root of the runs (default: the working directory, or ./exman)"}
-    parser = argparse.ArgumentParser(prog=prog, description="List, compare, mark and delete recorded runs.")
-    parser.add_argument("--version", action="version", version=f"exman {__version__}")
-    parser.add_argument("--root", **where)
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for indent, name, value, text in re.findall(r"(?m)^( *)(\S+) ?(\S*)  +(.*(?:\n {20}.*)*)", _VERBS):
-        if not indent:
-            verb = verbs.add_parser(name, help=text, description=text)
-            verb.add_argument("--root", default=argparse.SUPPRESS, **where)
-            act = _change if name in ("mark", "unmark", "delete") else globals()[f"_verb_{name}"]
-            verb.set_defaults(verb=name, act=act, usage_error=verb.error, key="", all=False)
-        elif name.startswith("-"):
-            kind = int if value == "N" else str
-            more: Any = {"metavar": value, "type": kind} if value else {"action": "store_true"}
-            verb.add_argument(name, help=text, **more)
-        else:
-            count = int(value) if value.isdigit() else value or None
-            verb.add_argument("words" if value else "key", nargs=count, metavar=name, help=text)
-    return parser
-
-
-def _act(args: Any, root: str) -> int:
-    """Carry out the verb; what it does not find, or cannot do, is one line on stderr and status 1."""
+def _shell(prog: str, words: Sequence[str], root: str) -> int:
+    """Carry out a verb; what it does not find, or cannot do, is one line on stderr and status 1."""
+    args = _shell_args(prog, words)
     if sys.stdout is None:                              # `exman fix >&-`
         sys.stdout = open(os.devnull, "w")
     if hasattr(sys.stdout, "reconfigure"):              # cmd: undecodable words as they were typed
@@ -3302,7 +3248,7 @@ def _act(args: Any, root: str) -> int:
     try:
         if not os.path.isdir(root):
             raise ValueError(f"there is no root at {root}: give --root DIR, or change to its folder")
-        status = args.act(root, args)
+        status: int | None = globals()[f"_verb_{args.verb}"](root, args)
         sys.stdout.flush()
         return status or 0
     except KeyboardInterrupt:
@@ -3313,241 +3259,175 @@ def _act(args: Any, root: str) -> int:
         if isinstance(error, BrokenPipeError):          # `exman ls | head`: the reader has seen enough
             return 0
         _say(_reason(error))
-    except KeyError:                                    # of _marked
-        _say(_shown(_unknown("mark", args.key, _marks(root))))
-    except ValueError as error:
-        _say(_shown(error))
+    except (KeyError, ValueError) as error:
+        _say(f"{error.args[-1]!s:.500}")
     return 1
+
+
+def _shell_args(prog: str, words: Sequence[str]) -> Any:
+    """Parse the words of a line by the parsers that _VERBS describes: each takes what is behind its verb."""
+    parser = argparse.ArgumentParser(prog=prog, usage=f"%(prog)s [--root DIR] VERB ...\n{_VERBS}")
+    parser.add_argument("--version", action="version", version=f"exman {__version__}")
+    parser.set_defaults(key="", all=False)
+    verbs = {}
+    for indent, name, value, text in re.findall(r"(?m)^( *)(\S+) ?(\S*)  +(.*(?:\n {20}.*)*)", _VERBS):
+        if not indent:
+            verb = verbs[name] = argparse.ArgumentParser(prog=f"{prog} {name}", description=text)
+        elif not name.startswith("-"):
+            kind = _check_mark if name == "KEY" else str
+            verb.add_argument(name.lower(), type=kind, nargs=value or None, metavar=name, help=text)
+        elif value:
+            verb.add_argument(name, type=int if value == "N" else str, metavar=value, help=text)
+        else:
+            verb.add_argument(name, action="store_true", help=text)
+    for each in (parser, *verbs.values()):              # it stands before or after the verb
+        each.add_argument("--root", metavar="DIR", help="default: the working directory, or ./exman")
+    parser.add_argument("verb", choices=verbs)
+    parser.add_argument("rest", nargs="...")
+    if "--sort" in words[:-1]:                          # to argparse the -acc of `--sort -acc` is an option
+        at = words.index("--sort")
+        words = [*words[:at], f"--sort={words[at + 1]}", *words[at + 2:]]
+    args = parser.parse_args(words)
+    return verbs[args.verb].parse_intermixed_args(args.rest, args)
 
 
 def _verb_ls(root: str, args: Any) -> None:
     filters, marks = [], []
-    for word in args.words:
+    for word in args.word:
         parsed = _pattern("(?s)(.+?)([<>!]?=|[<>])=?(.*)").fullmatch(word)
         if parsed and word not in _marks(root):
             filters.append(parsed.groups())
         else:
             marks.append(word)
-    if len(marks) > 1:
-        args.usage_error(f"one mark at a time, not {', '.join(marks)}")
-    args.key = marks[0] if marks else None
-    columns, found, problems = _rows(root, args.key, args.results, True, args.fails)
+    read = functools.partial(_table, root, results=args.results, ended=True, missing=_MISSING)
+    columns, problems = read(" ".join(marks) or None, fails=args.fails)
     for problem in problems:
-        _say(_shown(problem))
-    for row in found:
-        if "name" not in columns:                       # of --name, which stands in the folder's name alone
-            row["name"] = "".join(row["root"].name.split("-", 7)[7:])
-        row["time"] = row["time"].isoformat() if row["time"] else ""
-        row["root"] = str(row["root"])
-    sort = args.sort or "id"
-    down = sort.startswith("-")
-    sort = sort[down:]
+        _say(problem)
+    # What --name gave stands at the end of a folder's name.
+    columns.setdefault("name", [re.sub(r"\A(?:[0-9]+-?){7}", "", folder.name) for folder in columns["root"]])
+    for key in ("time", "root"):
+        columns[key] = [*map(str, columns[key])]
+    keys, rows = [*columns], _dicts(columns)
+    order = args.sort or "id"
+    sort = order.lstrip("-")
     for key in [sort, *(key for key, _, _ in filters)]:
-        if found and key not in [*columns, "name"]:
-            raise ValueError(_unknown("parameter", key, columns))
-    rows = [row for row in found if all(_holds(row, *each) for each in filters)]
-    rows.sort(key=lambda row: _rank(row.get(sort), -1 if down else 2), reverse=down)
+        if rows and key not in keys:
+            raise ValueError(_unknown("parameter", key, keys))
+    rows = [row for row in rows if all(_holds(row, *each) for each in filters)]
+    # Runs that have no such value come last, upwards and downwards.
+    rows.sort(key=lambda row: _rank(row[sort], 2 if order == sort else -1), reverse=order != sort)
     rows = rows[:args.n] if args.sort else rows[-(args.n or 0):]
     if args.csv or args.json:
-        _print_plain(columns, rows, args.csv)
-    elif rows:
-        others = rows if len(rows) > 1 else found       # a lone run is shown as it is among the others
-        if len(others) < 2:
-            others = _rows(root, None, args.results, True)[1]
-        for row in rows:
-            row["time"] = row["time"][:16].replace("T", " ")
-        _print_table(_keys(columns, others, sort, args.all), rows, args.all)
+        _print_plain(keys, rows, args.csv)
     else:
-        _say("no runs")
-
-
-def _keys(columns: list[str], rows: list[Any], sort: str, everything: bool) -> list[str]:
-    """The columns to show: those that differ; what runs of another script lack is no difference."""
-    first = ["id", "time", sort]
-    keys = dict.fromkeys([*first, "name", *columns[columns.index("status"):], *columns])
-    return [key for key in keys if key in first or everything or key not in ("root", "seconds")
-            and len({_cell_text(row[key]) for row in rows if key in row}) > 1]
+        # A lone run is shown as it is among the others.
+        others = rows if len(rows) > 1 else _dicts(read()[0])
+        _print_table(keys, rows, others, sort, args.all)
 
 
 def _holds(row: Any, key: str, sign: str, text: str) -> bool:
-    """Whether a cell is what was typed (lr=1e-1, seed=null, sizes=[64,32], time=2026-11), below or above."""
-    cell, given = row.get(key), text
-    if key == "time":
-        cell, given = row[key][:len(text)], text.replace(" ", "T")
-    elif key == "root":
-        cell, given = map(os.path.basename, (row[key], text))
-    elif not isinstance(cell, str):
-        try:
-            given = load_yaml(f"value: {text}\n")["value"]
-        except YAMLError:
-            pass
+    """Whether a cell is what was typed (lr=1e-1, seed=null, time=2026-11), or is below or above it."""
+    cell = row[key]
+    given = text if isinstance(cell, str) else _resolve(text)
+    if key == "time":                                   # that of a day, an hour
+        cell, given = cell[:len(text)], text.replace("T", " ")
     one, other = _rank(cell), _rank(given)
-    if one == other or text == str(cell):
-        order = "="
-    elif one[0] == other[0]:
-        order = "<" if one < other else ">"
-    else:
-        order = "!"                                     # seed>3 where there is no seed
-    return order in ("<>!" if sign == "!=" else sign)
+    if one[0] != other[0]:
+        return sign == "!="                             # seed>3 where there is no seed
+    order = "=" if one == other else "<" if one < other else ">"
+    return order in sign.replace("!=", "<>")
 
 
 def _rank(cell: Any, nothing: int = 2) -> tuple[int, Any]:
     """What cells are compared by: numbers, then texts; and the place of those that say nothing."""
-    if cell is None or cell != cell:
+    if cell in (None, _MISSING) or cell != cell:
         return nothing, 0
-    return (0, cell) if isinstance(cell, (int, float)) else (1, _cell_text(cell))
+    return (0, cell) if isinstance(cell, (int, float)) else (1, _cell_text(cell).replace(", ", ","))
 
 
 def _print_plain(columns: list[str], rows: list[Any], as_csv: bool) -> None:
     """Print rows for other programs; nan and the infinities as text, for JSON has no such numbers."""
     import csv
     import json
-    table = [[row.get(key) for key in columns] for row in rows]
-    table = json.loads(json.dumps(table), parse_constant=str)
-    if not as_csv:
-        print(json.dumps([dict(zip(columns, row)) for row in table], indent=1))
-        return
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    for row in [columns, *table]:
-        writer.writerow([json.dumps(cell) if isinstance(cell, (list, dict)) else cell for cell in row])
+    rows = json.loads(json.dumps(rows, default=lambda missing: None), parse_constant=str)
+    if as_csv:
+        csv.writer(sys.stdout, lineterminator="\n").writerows([columns, *map(dict.values, rows)])
+    else:
+        print(json.dumps(rows, indent=1))
 
 
-def _print_table(keys: list[str], rows: list[Any], whole: bool, most: int = 10**9) -> None:
-    """Print aligned columns; on a terminal that is too narrow texts are cut, and then columns leave."""
+def _print_table(columns: list[str], rows: list[Any], others: list[Any], sort: str, whole: bool) -> None:
+    """Print aligned columns: all, or those that differ among the others; what a run lacks is no difference.
+
+    On a terminal a line is cut where that ends, and a cell at a third of it.
+    """
     import shutil
-    size, fitted = shutil.get_terminal_size(), sys.stdout.isatty() and not whole
-    room = size.columns if fitted else 10**9
-    columns, left = [], []
-    for key in keys:
-        values = [row.get(key) for row in rows]
-        cells = [_cell_text(value, most) for value in (key, *values)]
-        width = max(map(len, cells))
-        if width > room:
-            left.append(key)
-            continue
-        room -= width + 2
-        align = str.rjust if all(isinstance(value or 0, (int, float)) for value in values) else str.ljust
-        columns.append([align(cell, width) for cell in cells])
-    if left and most > 16:
-        return _print_table(keys, rows, whole, 16)
-    lines = ["  ".join(cells).rstrip() for cells in zip(*columns)]
-    if fitted and len(lines) > size.lines:
-        lines.append(lines[0])                          # the heading again, which has left the screen
-    print("\n".join(lines))
-    if left:
-        sys.stdout.flush()                              # said last, where a long table leaves it in sight
-        _say(f"not shown for lack of room (--all shows them): {_shown(', '.join(left)):.200}")
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() and not whole else 10**9
+    first, table = ["id", "time", sort], []
+    for key in dict.fromkeys([*first, "name", *columns[columns.index("status"):], *columns]):
+        texts = {str(row.get(key, _MISSING)) for row in others} - {str(_MISSING)}
+        if key in first or whole or len(texts) > 1 and key not in ("root", "seconds"):
+            values = [row[key] for row in rows]
+            cells = [_cut(_cell_text(value), room // 3) for value in (key, *values)]
+            width = max(map(len, cells))
+            side = ">" if any(isinstance(value, (int, float)) for value in values) else "<"
+            table.append([f"{cell:{side}{width}}" for cell in cells])
+    for line in zip(*table):
+        print(_cut("  ".join(line).rstrip(), room))
 
 
-def _cell_text(value: Any, most: int = 10**9) -> str:
-    """A cell as one printable line, a commit by its start; cut where it is longer than `most`."""
-    if isinstance(value, float) and most < 99:
-        return f"{value:.6g}"
-    text = value if isinstance(value, str) else "" if value is None else _flow(_form(value, _itself)[0])
-    text = _shown(text)
-    text = re.sub("^([0-9a-f]{8})[0-9a-f]{32}$", r"\1", text)
+def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else text[:most - 1] + "~"
 
 
+def _cell_text(value: Any) -> str:
+    """A cell as one printable line, a commit by its start."""
+    if value in (None, _MISSING):
+        return ""
+    text = value if isinstance(value, str) else _flow(_form(value, _itself)[0])
+    return re.sub("^([0-9a-f]{8})[0-9a-f]{32}$", r"\1", _shown(text))
+
+
 def _verb_diff(root: str, args: Any) -> None:
-    one, other = [_load_record(_read_text(_one_run(root, word))) for word in args.words]
-    same = True
-    for key in dict.fromkeys([*one, *other]):
-        sides = [_flow(params[key]) if key in params else "(none)" for params in (one, other)]
-        if sides[0] != sides[1] and key not in _OWN_KEYS:
-            print(_cell_text(f"{key}: {sides[0]} -> {sides[1]}"))
-            same = False
-    if same:
-        _say("no parameter differs")
+    one, other = [_load_record(_read_text(_config_path(word, root))) for word in (args.a, args.b)]
+    for key in {**one, **other}:
+        before, after = [_flow(params[key]) if key in params else "(none)" for params in (one, other)]
+        if before != after and key not in _OWN_KEYS:
+            print(_shown(f"{key}: {before} -> {after}"))
 
 
 def _verb_cmd(root: str, args: Any) -> None:
     import shlex
-    import shutil
-    path = _one_run(root, args.words[0])
+    path = _config_path(args.run, root)
     argv = _meta(_read_text(path)).get("argv")
     if not argv:
         raise ValueError(f"{path} tells of no script (a notebook? `python -c`?): run it with --config")
-    words = ["python" if shutil.which("python") else "python3"]
-    file = iter([["--config", path]])                   # it has all that the files gave
+    words = ["python" if os.name == "nt" else "python3"]
     for word in argv:
-        words += [word] if isinstance(word, str) else next(file, [])
-    print(*map(shlex.quote, words))
-
-
-def _one_run(root: str, word: str) -> str:
-    """The params.yaml of the run that a word names."""
-    found, lines = _picked(root, [word])
-    if len(found) != 1:
-        raise ValueError("; ".join(lines) or f"{word} names more than one run")
-    return os.path.join(root, *found[0], "params.yaml")
-
-
-def _picked(root: str, words: Sequence[str], mark: str | None = None) -> tuple[list[Any], list[str]]:
-    """The (part, name) of the runs that the words name, and a line for each word that names none, or two."""
-    if mark is not None:
-        runs = [("runs", name) for name in _marked(root, mark)]
-    else:
-        runs = [(part, name) for part in _PARTS for name in _run_names(root, part)]
-    found: list[Any] = []
-    lines: list[str] = []
-    for word in words:
-        first, _, last = word.partition("-")
-        is_range = _is_number(first) and _is_number(last or first)
-        numbers = range(int(first), int(last or first) + 1)[:99999] if is_range else ()
-        hits = [run for run in runs if run[1] == word or _number(run[1]) in numbers]
-        there = {_number(name) for _, name in hits}
-        gaps = sorted({*numbers} - there)
-        if len(there) < len(hits):
-            lines.append(f"{word} is ambiguous: it names {', '.join(map('/'.join, hits))}")
-        elif not hits:
-            lines.append(_unknown("run", first if numbers else word, [name for _, name in runs]))
-        else:
-            found += hits
-            lines += [f"no run {', '.join(map(str, gaps)):.99}"] if gaps else []
-    return [*dict.fromkeys(found)], lines
-
-
-def _unknown(what: str, word: str, names: Sequence[str]) -> str:
-    """What is said of a word that is not among the names, with a hint."""
-    import difflib
-    near = difflib.get_close_matches(word, names, 1)
-    if near:
-        hint = f"did you mean {near[0]}?"
-    elif _is_number(word) and what == "run":
-        numbers = sorted(map(_number, names), key=lambda number: abs(number - int(word)))
-        hint = f"the nearest are {', '.join(map(str, sorted(numbers[:3])))}"
-    elif _is_number(word):
-        hint = f"id={word} is the run of that number"
-    else:
-        hint = f"there are {', '.join(names) or 'none'}"
-    return f"no {what} {word!r:.99}: {hint:.300}"
+        if isinstance(word, str):
+            words.append(word)
+        elif path not in words:                         # it has all that the files gave
+            words += ["--config", path]
+    print(shlex.join(words))
 
 
 def _change(root: str, args: Any) -> int:
     """Mark, unmark or delete runs; say in one line which, and on stderr which not."""
-    found, lines = _picked(root, args.words, args.key if args.verb == "unmark" else None)
-    if args.verb == "mark":
-        try:
-            args.key = _check_mark(args.key)
-        except ValueError as error:
-            args.usage_error(str(error))
+    runs = _all_runs(root)
+    if args.verb == "unmark":
+        runs = [("runs", name) for name in _marked(root, args.key)]
+    found, lines = _picked(runs, args.run)
     if args.all and found and not args.yes:
         _confirm(", ".join(name for _, name in found))
     done = []
     for part, name in found:
         try:
-            if args.verb == "delete":
-                _unlist(root, name)
-                if args.all:
-                    _delete_files(root, part, name)
-            elif args.verb == "unmark":
-                for entry in _entries_below(root, args.key, name):
-                    _unlink(entry)
-            elif part == "runs":
-                _mark(root, args.key, name, bool(os.stat(os.path.join(root, part)).st_mode & stat.S_IWGRP))
+            if args.verb == "mark":
+                _mark(root, args.key, name, bool(os.stat(f"{root}/runs").st_mode & stat.S_IWGRP))
             else:
-                raise OSError(f"run {_number(name)} is in {part}/, from where no mark leads")
+                _unlist(root, name, args.key)
+            if args.all:
+                _delete_files(root, part, name)
             done.append(str(_number(name)))
         except OSError as error:
             lines.append(_reason(error))
@@ -3555,17 +3435,44 @@ def _change(root: str, args: Any) -> int:
         did = "deleted" if args.all else "taken out of index and marks"
         print(f"{args.verb}ed {args.key}" if args.key else did, ", ".join(done), sep=": ")
     for line in lines:
-        _say(_shown(line))
+        _say(f"{line:.500}")
     return 1 if lines else 0
+
+
+_verb_mark = _verb_unmark = _verb_delete = _change
+
+
+def _picked(runs: list[_Place], words: Sequence[str]) -> tuple[list[_Place], list[str]]:
+    """The runs that words name, and a line for those that name none, or two."""
+    named, found, missing, lines = _by_name(runs), [], [], []
+    for word in itertools.chain(*map(_numbers, words)):
+        hits = named.get(word.lstrip("0"), [])
+        if len(hits) > 1:
+            lines.append(f"{word} is ambiguous: it names {', '.join(map('/'.join, hits))}")
+        elif hits:
+            found += hits
+        else:
+            missing.append(word)
+    if missing:
+        lines.append(_unknown("run", ", ".join(missing), [name for _, name in runs[::-1]]))
+    return [*dict.fromkeys(found)], lines
+
+
+def _numbers(word: str) -> list[str]:
+    """2-4 -> 2, 3, 4; any other word is itself."""
+    ends = re.fullmatch("([0-9]+)-([0-9]+)", word)
+    numbers = range(int(ends[1]), int(ends[2]) + 1) if ends else ()
+    return [*map(str, numbers[:99999])] or [word]
 
 
 def _confirm(names: str) -> None:
     """Ask on the terminal; ValueError where the answer is not yes, or there is nobody to give one."""
-    if sys.stdin is None or not sys.stdin.isatty():
-        raise ValueError("nothing was deleted: where there is no terminal to ask on, --all takes --yes too")
-    print(f"delete {_shown(names)} with all files? [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise ValueError("nothing was deleted")
+    answer = ""
+    if sys.stdin and sys.stdin.isatty():
+        print(f"delete {_shown(names)} with all files? [y/N] ", end="", file=sys.stderr, flush=True)
+        answer = sys.stdin.readline().strip().lower()
+    if answer not in ("y", "yes"):
+        raise ValueError("nothing was deleted: --all asks on a terminal, and elsewhere takes --yes")
 
 
 def _verb_marks(root: str, args: Any) -> None:
@@ -3573,8 +3480,6 @@ def _verb_marks(root: str, args: Any) -> None:
     for mark in _marks(root):
         names = {name for at, name, _ in entries if f"{at}/".startswith(f"{mark}/")}
         print(f"{len(names):6}  {_cell_text(mark)}")
-    if not entries:
-        _say("no marks")
 
 
 def _verb_fix(root: str, args: Any) -> None:
