@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     import pathlib
     from typing import Any, Callable, Iterable, Iterator, NoReturn, Sequence, Union
 
-    _Call = tuple[Action, list[str]]                    # an option and the strings that it is given once
+    # What the line of a dest says; the part of the comment that brings the value back; what that says.
+    _Held = tuple[Any, str, Any]
     _Place = tuple[str, str]                            # the part and the name of a run
 
 __all__ = ["ArgumentError", "ExParser", "Index", "Namespace", "Run", "YAMLError", "dump_yaml", "load_yaml",
@@ -438,7 +439,7 @@ class ExParser(ArgumentParser):
         if outer is not None and self in _family(outer.parser):
             outer.levels += [self] * (self not in outer.levels)
             return method(args, namespace, **kwargs)    # a subparser's, or an action's that parses more words
-        parse = _Parse(self, args, whole)
+        parse = _Replay(self, args, whole)
         if whole and self._takes_mark(parse.words):
             self.exit(_shell(self.prog, parse.words, self._exman.folder()))
         if isinstance(namespace, Namespace):            # of an earlier parse, whose run is another
@@ -451,11 +452,11 @@ class ExParser(ArgumentParser):
             self._refusing(parse.load_defaults)
             done = method([*parse.words], namespace, **kwargs)
             namespace = done[0] if isinstance(done, tuple) else done
-            replay = self._refusing(_Replay, parse, namespace)
+            self._refusing(parse.fill_in, namespace)
             for parser in parse.levels:
                 for setter in parser._exman.setters:
                     setter(namespace)
-            replay.finish()
+            parse.finish(namespace)
             record = self._refusing(_checked, parse, namespace)
         finally:
             parse.put_back()
@@ -647,14 +648,13 @@ class _Parse:
         self.words = [*(sys.argv[1:] if args is None else args)]
         self.whole = whole                              # whether words, and keys of files, must all be known
         self.in_notebook = args is None and "ipykernel" in sys.modules
-        self.typed: list[_Call] = []                    # in the order of the line; then the words of files
+        self.typed: list[tuple[Action, list[str]]] = []         # in the order of the line; then files'
         self.untyped: list[Any] = []                    # the values of positionals that got no word
         # By an option and the id of what its type made of a text: the text, and what it made, to keep the id.
         self.read: dict[tuple[Action, int], tuple[str, Any]] = {}
-        self.own: dict[str, Any] = {}                   # exman's options: config, tmp, name, git-dirty
-        self.named: list[tuple[str, str]] = []          # --config and its word, each time it was given
+        self.own: dict[str, Any] = {}                   # exman's options: tmp, name, git-dirty
+        self.configs: set[str] = set()                  # the names that --config was given by
         self.files: list[_File] = []                    # the one that wins first
-        self.spared: list[tuple[Any, Any]] = []         # parsers and their options whose default is not read
         self.eased: list[tuple[Any, str, Any]] = []     # an object, its attribute, what that was before
 
     def load_defaults(self) -> None:
@@ -669,17 +669,16 @@ class _Parse:
         In place, as argparse's intermixed parse does it: usage and help are the script's, and a type that
         would open or refuse a default is not asked.
         """
-        file = _load_config(path, explicit)
-        if self.whole:
-            _unknown_keys(self.parser, file)
+        file = _File(path, explicit)
+        file.unknown = _unknown_keys(self.parser, file) if self.whole or file.recorded else []
         self.files.insert(0, file)
         for parser in _family(self.parser):
-            given = [action for dest, _ in _given(parser, file) for action in dest.actions]
+            dests = [dest for dest in _dests(parser).values() if file.key(dest) is not None]
+            given = [action for dest in dests for action in dest.actions]
             for action in given:
                 self.ease(action, "required", False)
                 if isinstance(action.default, str) and action.default is not SUPPRESS and action.type:
                     self.ease(action, "default", None)
-                    self.spared.append((parser, action))
             for group in parser._mutually_exclusive_groups:
                 if not set(given).isdisjoint(group._group_actions):
                     self.ease(group, "required", False)
@@ -735,9 +734,10 @@ class _OwnAction(Action):
         parse = _THREAD.parse
         if parse is None:                               # the shell is completing a line
             return
-        parse.own[self.dest] = values
-        if self.dest == "config":
-            parse.named.append((option_string or "", values))
+        if self.dest != "config":
+            parse.own[self.dest] = values
+        else:
+            parse.configs.add(option_string or "")
             try:
                 parse.load(_config_path(os.path.expanduser(values), parse.parser._exman.folder()))
             except (OSError, ValueError) as error:
@@ -808,12 +808,12 @@ def _validate(function: Callable[[Any], object], message: str, namespace: Any) -
 # The config: what a file says of the parameters that the command line has left alone.
 # ------------------------------------------------------------------------------------------------------------
 #
-# The line of a recorded run is the value, and it is put back as it is; each text in it goes through the
-# option's type, for it stands for what the type makes of it. What a line alone cannot say stands in the
-# comment `# exman: {...}`, a Python literal:
-#   exact    by key, which lists are tuples, and the like; texts that are the value itself, not for the type
-#   words    by key, the words of which an action of the script's made the value: it takes them again
-#   told     by key, the lines that are but a description: the script may have a value of its own that has it
+# The line of a recorded run is the value, and it is put back as it is; text goes through the option's type,
+# for it may be all that could be written. What a line alone cannot say stands in the comment
+# `# exman: {...}`, a Python literal:
+#   exact    by key, the shape of the value, see _form(): which lists are tuples, which texts are for the type
+#   words    by key, the words that made the value: the option's own actions take them again
+#   told     by key, the lines that are but a description
 #   order    by key, the attribute: where some are no options (a setter's) or they stand in another order
 #   argv     the words of the launch, for `exman cmd`; git: whether commit and dirty are exman's
 # A key's part is believed only while its line still says the same, so a copy that was edited by hand counts.
@@ -823,125 +823,93 @@ _OWN_KEYS = ("root", "time", "id")
 _GIT_KEYS = ("commit", "dirty")
 _OLD_KEYS = ("config", "config_file", "tmp", "name", "git_dirty")
 
-_META = "# exman: "
-_META_PARTS = {"argv": list, "exact": dict, "words": dict, "told": dict, "order": dict, "git": bool}
-_OLD_ARGV = "# argv: "                                  # of exman 1.0.0: a flow list
+# The parts of the comment; `old` is what another exman wrote.
+_META = {"argv": list, "exact": dict, "words": dict, "told": dict, "order": dict, "git": bool, "old": bool}
+_NO_LITERAL = (TypeError, ValueError, SyntaxError, MemoryError, RecursionError)
 
 
-class _File(argparse.Namespace):
-    """A yaml file of parameters."""
+class _File:
+    """A yaml file of parameters; ValueError and OSError name it."""
 
-    path: str
-    values: dict[Any, Any]                              # by key; plain scalars as _Plain if written by hand
-    lines: dict[Any, int]                               # by key
-    explicit: bool                                      # of --config, or else of default_config_files
-    recorded: bool                                      # by exman
-    meta: dict[str, Any]
-    overridden = False                                  # whether the line, or a later file, gives some of it
+    def __init__(self, path: str, explicit: bool) -> None:
+        self.path = path
+        self.explicit = explicit                        # of --config, or else of default_config_files
+        self.unknown: list[Any] = []                    # the keys that no option of the parser knows
+        self.is_overridden = False                      # by the command line, or by a later file
+        text = _read_text(path)
+        if not re.search(r"(?m)^[ \t\r]*[^# \t\r\n]", text):
+            text = "{}"                                 # a file of comments sets nothing
+        try:
+            self.values, self.lines = _parse_yaml(text, _resolve)       # by key, as all of these
+            self.texts, _ = _parse_yaml(text, str)      # the text of each scalar, as it stands
+            root, moment, number = map(self.values.get, _OWN_KEYS)
+            by_exman = type(root) is type(moment) is str and root.partition("/")[0] in _PARTS
+            self.recorded = by_exman and type(number) is int
+            self.meta = _meta(text if self.recorded else "")
+            if self.recorded:
+                self.values = _load_record(text)
+        except YAMLError as error:
+            raise ValueError(f"{path}: {error}") from None
+        # The keys that are exman's. Older files do not say whether git was on.
+        git = self.meta["git"] or (self.meta["old"] and self.values.keys() >= {*_GIT_KEYS})
+        self.own = _OWN_KEYS * self.recorded + _GIT_KEYS * (self.recorded and git)
 
-    def key(self, dest: str) -> str:
-        """By which key it names a dest."""
-        # Older files do not say whether git was on.
-        git = self.meta.get("git", "old" in self.meta and self.values.keys() >= {*_GIT_KEYS})
-        return _column(dest, git) if self.recorded else dest
+    def key(self, dest: _Dest) -> Any:
+        """By which key it has something to say of a dest; None if it has not."""
+        keys = [key for key in (_column(name, self.own) for name in dest.names) if key in self.values]
+        if len(keys) > 1 and not self.recorded:
+            raise self.error(keys[1], f"{keys[1]!r} is {keys[0]!r}, which is there too")
+        kept_out = ["volatile"] * self.explicit + ["secret"] * self.recorded
+        return keys[0] if keys and dest.flags.isdisjoint(kept_out) else None
 
     def named(self, chooser: Action) -> str | None:
         """The subcommand that it names."""
-        value = self.values.get(self.key(chooser.dest))
-        return None if _values_of(value) is None else str(value)
+        name = self.values.get(_column(chooser.dest, self.own))
+        return None if name is None else str(name)
 
     def error(self, key: Any, reason: object) -> ValueError:
         return ValueError(f"{self.path}, line {self.lines.get(key, '?')}: {reason}")
 
 
-class _Plain(str):
-    """A plain scalar as it stands in a file written by hand: an option's type gets its text."""
-
-
-def _load_config(path: str, explicit: bool) -> _File:
-    """Read a file of parameters; ValueError and OSError name it."""
-    text = _read_text(path)
-    file = _File(path=path, explicit=explicit, values={}, lines={}, recorded=False, meta={})
-    try:
-        if any(line.lstrip(" \t\r")[:1] not in ("", "#") for line in text.split("\n")):
-            file.values, file.lines = _parse_yaml(text, _Plain)     # a file of comments sets nothing
-        root, moment, number = [_values_of(file.values.get(key)) for key in _OWN_KEYS]
-        if str(root).partition("/")[0] in _PARTS and type(moment) is str and type(number) is int:
-            file.recorded, file.values, file.meta = True, _load_record(text), _meta(text)
-    except YAMLError as error:
-        raise ValueError(f"{path}: {error}") from None
-    return file
-
-
 def _meta(text: str) -> dict[str, Any]:
-    """What exman keeps in a run's file beside the parameters; `old` where it is another exman's."""
-    for line in text.split("\n"):
-        if line.startswith(_META):
-            import ast
-            try:
-                meta = dict(ast.literal_eval(line[len(_META):]))
-                return {name: part for name, part in meta.items() if type(part) is _META_PARTS.get(name)}
-            except (TypeError, ValueError, SyntaxError, MemoryError, RecursionError):
-                return {}                               # edited: the lines count
-        if line.startswith(_OLD_ARGV):
-            return {"old": True, **load_yaml(f"argv: {line[len(_OLD_ARGV):]}\n")}
-    return {"old": True}
-
-
-def _values_of(value: Any) -> Any:
-    """The value with plain scalars resolved, as load_yaml gives it."""
-    if type(value) is list:
-        return [_values_of(item) for item in value]
-    if type(value) is dict:
-        return {key: _values_of(item) for key, item in value.items()}
-    return _resolve(str(value)) if type(value) is _Plain else value
+    """What exman keeps in a run's file beside the parameters."""
+    found = re.search("(?m)^# (exman|argv): (.*)$", text)
+    meta: dict[str, Any] = {"old": True}
+    if found and found[1] == "argv":                    # of exman 1.0.0: a flow list
+        meta.update(load_yaml(f"argv: {found[2]}\n"))
+    elif found:
+        import ast
+        try:
+            meta = dict(ast.literal_eval(found[2]))
+        except _NO_LITERAL:                             # edited: the lines count
+            meta = {}
+    return {name: meta[name] if type(meta.get(name)) is kind else kind() for name, kind in _META.items()}
 
 
 class _Dest:
-    """One dest of a parse: the parser that makes it, and its options there, in the order they were added."""
+    """One dest of a parser, and the options that set it, in the order they were added."""
 
-    def __init__(self, name: str, parser: ArgumentParser, actions: list[Any]) -> None:
+    def __init__(self, name: str, parser: ArgumentParser, actions: list[Any], others: Iterable[str]) -> None:
         self.name, self.parser, self.actions = name, parser, actions
+        self.options = {option: action for action in actions for option in action.option_strings or [""]}
         # The one that reads its text: the first that takes an argument.
-        takers = [action for action in self.actions if action.nargs != 0]
-        self.reader: Any = (takers or self.actions or [None])[0]
+        self.reader = next((action for action in actions if action.nargs != 0), actions[0])
+        flags = ("volatile", "secret")
+        self.flags = {flag for flag in flags if any(getattr(action, flag, False) for action in actions)}
+        self.names = {name: ""}                         # by which a file may name it; the option of each
+        for option in self.options:
+            bare = option.lstrip(parser.prefix_chars)
+            self.names.update({form: option for form in (bare, bare.replace("-", "_")) if form not in others})
         groups = [group._group_actions for group in parser._mutually_exclusive_groups]
-        self.rivals = {other for group in groups if any(action in group for action in self.actions)
+        self.rivals = {other for group in groups if any(action in group for action in actions)
                        for other in group if other.dest != name}
 
-    def is_(self, flag: str) -> bool:
-        """Whether it is volatile or secret."""
-        return any(getattr(action, flag, False) for action in self.actions)
-
-    def options(self) -> list[str]:
-        """The names of its options without their dashes."""
-        prefix = self.parser.prefix_chars
-        return [option.lstrip(prefix) for action in self.actions for option in action.option_strings]
-
-    def option(self, name: str) -> Any:
-        """The option of this name, or the positional; None where the script has it no more."""
-        return next((action for action in self.actions if name in (action.option_strings or [""])), None)
-
     def read(self, text: str) -> Any:
-        """What its type makes of a text."""
-        return self.parser._get_value(self.reader, text) if self.actions else text
-
-    def makes(self, text: str, value: Any) -> bool:
-        """Whether its type makes the value of a text; it may refuse it by any exception."""
-        try:
-            return _same(self.read(text), value)
-        except (Exception, SystemExit):
-            return False
-
-
-def _takes_many(action: Action) -> bool:
-    """Whether one call makes a list of its strings."""
-    return action.nargs not in (None, argparse.OPTIONAL)
-
-
-def _appends(action: Action) -> bool:
-    """Whether each call adds one item to a list."""
-    return isinstance(action, argparse._AppendAction) and not isinstance(action, argparse._ExtendAction)
+        """What its type makes of a text; of the name of a flag, its const."""
+        flag = self.options.get(text) if text else None
+        if flag is not None and flag.nargs in (0, argparse.OPTIONAL):
+            return flag.const
+        return self.parser._get_value(self.reader, text)
 
 
 def _dests(parser: ArgumentParser) -> dict[str, _Dest]:
@@ -951,299 +919,247 @@ def _dests(parser: ArgumentParser) -> dict[str, _Dest]:
         is_question = isinstance(action, (argparse._HelpAction, argparse._VersionAction))
         if action.dest != SUPPRESS and not is_question:
             actions.setdefault(action.dest, []).append(action)
-    return {name: _Dest(name, parser, actions[name]) for name in actions}
+    return {name: _Dest(name, parser, actions[name], actions) for name in actions}
 
 
-def _column(dest: str, git: bool) -> str:
+def _column(dest: str, own: tuple[str, ...]) -> str:
     """The key of a dest in params.yaml and the table: with a _ where it, but for its own _, is exman's."""
-    return dest + "_" if dest.rstrip("_") in (_OWN_KEYS + _GIT_KEYS if git else _OWN_KEYS) else dest
-
-
-def _given(parser: ArgumentParser, file: _File) -> list[tuple[_Dest, Any]]:
-    """The dests of which a file has something to say, and the key of each."""
-    kept_out = ["volatile"] * file.explicit + ["secret"] * file.recorded
-    return [(dest, key) for dest, key in _keys_of(parser, file) if not any(map(dest.is_, kept_out))]
-
-
-def _keys_of(parser: ArgumentParser, file: _File) -> list[tuple[_Dest, Any]]:
-    """The dests that a file names: by the dest, or by the name of one of its options, with - or _."""
-    dests, names = _dests(parser), {}
-    for dest in dests.values():
-        for option in dest.options():
-            names[option] = names[option.replace("-", "_")] = dest.name
-    names.update({file.key(dest): dest for dest in [*dests, *parser._defaults]})
-    keys: dict[str, Any] = {}
-    for key in filter(names.__contains__, file.values):
-        name = names[key]
-        if keys.setdefault(name, key) != key and not file.recorded:
-            raise file.error(key, f"{key!r} is {keys[name]!r}, which stands above")
-    return [(dests.get(name) or _Dest(name, parser, []), key) for name, key in keys.items()]
+    return dest + "_" if dest.rstrip("_") in own else dest
 
 
 def _unknown_keys(parser: ArgumentParser, file: _File) -> list[Any]:
     """The keys that no option knows; an error where somebody wrote one."""
-    known = {key for each in _family(parser) for _, key in _keys_of(each, file)}
-    unknown = [key for key in file.values if key not in known]
+    dests = [dest for each in _family(parser) for dest in _dests(each).values()]
+    known = {_column(name, file.own) for dest in dests for name in dest.names}
+    unknown = [key for key in file.values if key not in known and key not in file.own]
     if file.recorded or not unknown:
-        return [key for key in unknown if key not in _OWN_KEYS + _GIT_KEYS + _OLD_KEYS]
+        return [key for key in unknown if key not in _OLD_KEYS]
     import difflib
-    dests = [dest for each in _family(parser) for dest in _dests(each)]
-    near = difflib.get_close_matches(str(unknown[0]).lower(), dests, 1)
+    near = difflib.get_close_matches(str(unknown[0]).lower(), [dest.name for dest in dests], 1)
     hint = f"did you mean {near[0]!r}?" if near else "the script has no option of this name"
     raise file.error(unknown[0], f"unknown key {unknown[0]!r:.99}: {hint}")
 
 
-class _Replay:
-    """Fills in, after argparse, what the files give and the command line has left alone.
+class _Replay(_Parse):
+    """A parse that fills in, after argparse, what the files give and the command line has left alone.
 
     The command line wins over the last --config, that over those before it, these over default_config_files.
     """
 
-    def __init__(self, parse: _Parse, namespace: Any) -> None:
-        self.parse, self.namespace = parse, namespace
+    def fill_in(self, namespace: Any) -> None:
+        self.namespace = namespace
         self.restored: dict[str, Any] = {}              # by dest, values as setters have left them
         self.told: dict[str, Any] = {}                  # by dest, the lines that bring nothing back
         self.done: set[str] = set()                     # the dests that a file has given
-        if parse.files:
-            self.choose_subcommands()
-            parse.put_back()
-            self.typed = {action for action, _ in parse.typed}
-            self.owners = _owners(parse)
-            for file in parse.files:
-                for parser in parse.reached(file):
-                    self.take(file, parser)
-            self.read_spared()
+        self.choose_subcommands()
+        spared = [action for action, name, _ in self.eased if name == "default"]
+        self.put_back()
+        self.spoken = {action for action, _ in self.typed}
+        self.owners = _owners(self) if self.files else {}
+        for file in self.files:
+            self.take(file)
+        for name, dest in self.owners.items():
+            # A default that was spared for a file which then stepped back is read, as by argparse.
+            if dest.reader in spared and name not in self.done and dest.reader not in self.spoken:
+                if getattr(namespace, name, None) in (None, dest.reader.default):
+                    setattr(namespace, name, dest.read(dest.reader.default))
 
     def choose_subcommands(self) -> None:
         """Call the subcommands that files name and the line left out, as argparse would."""
-        for parser in self.parse.levels:                # it grows while it is walked
-            files = [file for file in self.parse.files if parser in self.parse.reached(file)]
+        for parser in self.levels:                      # it grows while it is walked
             for action in _choosers(parser):
-                names = [*filter(None, [file.named(action) for file in files])][:1]
-                if names and all(action is not each for each, _ in self.parse.typed):
-                    if names[0] not in action.choices:
-                        there = ", ".join(action.choices)
-                        raise ArgumentError(action, f"invalid choice: {names[0]!r} (choose from {there})")
-                    self.parse.typed.append((action, names))
-                    action(parser, self.namespace, names, None)
+                names = [file.named(action) for file in self.files if parser in self.reached(file)]
+                name = next(filter(None, names), None)
+                if name and all(action is not each for each, _ in self.typed):
+                    self.typed.append((action, [name]))
+                    action(parser, self.namespace, [name], None)
 
-    def is_open(self, dest: _Dest) -> bool:
-        """Whether nobody has said anything of a dest yet, nor of its rivals in a mutually exclusive group."""
-        if self.owners.get(dest.name, dest).parser is not dest.parser or dest.name in self.done:
-            return False
-        if not self.typed.isdisjoint([*dest.actions, *dest.rivals]):
-            return False
-        # An action of the command line may have set it: `--preset big` sets lr.
-        defaults = [_MISSING, *self.parse.untyped]
-        for parser in self.parse.levels:
-            defaults.append(parser._defaults.get(dest.name))        # None, too, is a default that was spared
-            defaults += [action.default for action in parser._actions if action.dest == dest.name]
-        value = getattr(self.namespace, dest.name, _MISSING)
-        return any(value is default for default in defaults)
-
-    def take(self, file: _File, parser: ExParser) -> None:
-        """Put a file's values for a parser into the namespace."""
+    def take(self, file: _File) -> None:
+        """Put a file's values into the namespace."""
         taken: set[Action] = set()
-        for dest, key in _given(parser, file):
-            if not self.is_open(dest):
-                file.overridden = True
+        reached = [*self.reached(file)]
+        for dest in self.owners.values():
+            key = file.key(dest)
+            if key is None or dest.parser not in reached:
                 continue
-            default = getattr(self.namespace, dest.name, _MISSING)
-            self.done.add(dest.name)
+            if not self.is_open(dest):
+                file.is_overridden = True
+                continue
+            default = getattr(self.namespace, dest.name, None)
+            if file.meta["told"].get(key, _MISSING) == file.values[key]:
+                self.told[dest.name] = file.values[key]
+                # What the script has of its own is all there is.
+                own = _recalled([default, *(action.const for action in dest.actions)], file.values[key])
+                if own is not _MISSING:
+                    setattr(self.namespace, dest.name, own)
+                continue
+            value_of = self.recorded_value if file.recorded else self.written_value
             try:
-                (self.restore if file.recorded else self.give)(file, key, dest)
+                value = value_of(file, key, dest, default)
             except Exception as error:                  # a script's type or action may raise anything
-                reason = "is not accepted" if dest.is_("secret") else str(error) or type(error).__name__
+                reason = "is not accepted" if "secret" in dest.flags else str(error) or type(error).__name__
                 raise file.error(key, reason) from None
-            if not _same(getattr(self.namespace, dest.name, _MISSING), default):
+            self.done.add(dest.name)
+            setattr(self.namespace, dest.name, value)
+            if not _same(value, default):
                 for rival in taken & dest.rivals if not file.recorded else ():
                     raise file.error(key, f"{key!r} is not allowed with {rival.dest!r}")
                 taken.update(dest.actions)
-        self.typed |= taken                             # to the files behind this one they are typed
+        self.spoken |= taken                            # to the files behind this one they are typed
 
-    def restore(self, file: _File, key: str, dest: _Dest) -> None:
+    def is_open(self, dest: _Dest) -> bool:
+        """Whether nobody has said anything of a dest yet, nor of its rivals in a mutually exclusive group."""
+        if dest.name in self.done or not self.spoken.isdisjoint([*dest.actions, *dest.rivals]):
+            return False
+        # An action of the command line may have set it: `--preset big` sets lr.
+        # None, too, is a default: one that was spared.
+        defaults = [_MISSING, *self.untyped, *[action.default for action in dest.actions],
+                    *[parser._defaults.get(dest.name) for parser in self.levels]]
+        value = getattr(self.namespace, dest.name, _MISSING)
+        return any(value is default for default in defaults)
+
+    def recorded_value(self, file: _File, key: str, dest: _Dest, default: Any) -> Any:
         """A recorded value is put back as it is, text by way of the option's type; no choices are asked."""
-        line, meta = file.values[key], file.meta
-        calls = [(dest.option(option), strings) for option, *strings in meta.get("words", {}).get(key, ())]
-        if meta.get("told", {}).get(key, _MISSING) == line:
-            self.done.discard(dest.name)
-            self.told[dest.name] = line
-            own = [getattr(self.namespace, dest.name, _MISSING), *(action.const for action in dest.actions)]
-            recalled = _recalled(own, line)             # what the script has of its own is all there is
-            if recalled is not _MISSING:
-                setattr(self.namespace, dest.name, recalled)
-            return
-        if calls and all(action for action, _ in calls) and _line_of(calls) == line:
-            self.call(dest, calls)
-            return                                      # setters came behind it, and will again
-        if "old" in meta and _has_text(line) and not _is_for_the_type(dest, line):
-            self.call(dest, _calls(dest, line), start=[])
-        else:
-            read = str if "old" in meta and type(line) is dict else dest.read
-            setattr(self.namespace, dest.name, _rebuilt(meta.get("exact", {}).get(key), line, read))
-        self.restored[dest.name] = getattr(self.namespace, dest.name)
+        line, words = file.values[key], file.meta["words"].get(key)
+        # Words are for an action of the script's own; exman 1.0.0 wrote nothing else for those.
+        is_own = type(dest.reader).__module__ != argparse.__name__ and line != dest.reader.default
+        if words and _line_of(words) == line:
+            return self.call(dest, words, default)      # setters come behind it again
+        if (words or file.meta["old"]) and is_own and type(line) in (str, list):
+            return self.call(dest, _calls(dest, line, line), default)
+        shape = file.meta["exact"].get(key)
+        if shape is None and (file.meta["old"] or words is not None or type(line) is str):
+            shape = True
+        self.restored[dest.name] = value = _rebuilt(shape, line, dest.read)
+        return value
 
-    def give(self, file: _File, key: str, dest: _Dest) -> None:
+    def written_value(self, file: _File, key: str, dest: _Dest, default: Any) -> Any:
         """What somebody wrote is words of the option, with all its checks, as if typed."""
-        raw = file.values[key]
-        value, before = _values_of(raw), getattr(self.namespace, dest.name, None)
-        if not dest.actions or value is None:
-            setattr(self.namespace, dest.name, value)
-        elif dest.reader.nargs != 0:
-            self.call(dest, _calls(dest, raw), checked=True, start=[])
-        elif key == dest.name:
-            setattr(self.namespace, dest.name, _flag_value(dest, raw))
-        else:
-            # `no-cuda: true` names the option, `cuda: false` the value.
-            typed = len(self.parse.typed)
-            for action in dest.actions:
-                for option in action.option_strings:
-                    if option.lstrip(dest.parser.prefix_chars).replace("-", "_") == key.replace("-", "_"):
-                        self.call(dest, [(action, [])], option=option)
-            made = getattr(self.namespace, dest.name)
-            if not _truth(dest, raw):
-                del self.parse.typed[typed:]
-                setattr(self.namespace, dest.name, not made if type(made) is bool else before)
+        value, text, option = file.values[key], file.texts[key], dest.names[key]
+        if value is None:
+            return None
+        if dest.reader.nargs != 0:                      # a list stands in the place of the default
+            return self.call(dest, _calls(dest, text, value), [] if type(value) is list else None)
+        if not option:                                  # `cuda: false` is a value, `no-cuda: true` an option
+            return _flag_value(dest, text, value)
+        made = self.call(dest, [[option]], default)
+        if _truth(dest, text):
+            return made
+        self.typed.pop()
+        return not made if type(made) is bool else default
 
-    def call(self, dest: _Dest, calls: list[_Call], checked: bool = False, start: list[Any] | None = None,
-             option: str = "") -> None:
-        """Give an option strings by its own action, on a copy of the namespace: only its dest is taken.
-
-        start: what a list begins with that a file has in the place of the default.
-        """
+    def call(self, dest: _Dest, calls: list[list[str]], start: Any) -> Any:
+        """What options make of words by their actions, on a copy of the namespace: only the dest counts."""
         import copy
         scratch = copy.copy(self.namespace)
-        if start is not None and (not calls or isinstance(calls[0][0], argparse._AppendAction)):
-            setattr(scratch, dest.name, start)
-        for action, strings in calls:
-            if checked and dest.parser._match_argument(action, "A" * len(strings)) != len(strings):
+        setattr(scratch, dest.name, start)
+        for option, *strings in calls:
+            action = dest.options.get(option, dest.reader)
+            if dest.parser._match_argument(action, "A" * len(strings)) != len(strings):
                 raise ArgumentError(action, f"expected {action.nargs} arguments, not {len(strings)}")
-            choices = action.choices
-            action.choices = choices if checked else None
-            try:
-                values = dest.parser._get_values(action, strings)
-            finally:
-                action.choices = choices
-            action(dest.parser, scratch, values, option or next(iter(action.option_strings), None))
-        setattr(self.namespace, dest.name, getattr(scratch, dest.name))
+            action(dest.parser, scratch, dest.parser._get_values(action, strings), option or None)
+        return getattr(scratch, dest.name)
 
-    def read_spared(self) -> None:
-        """A default that was spared for a file which then stepped back is read, as by argparse."""
-        for parser, action in self.parse.spared:
-            value = getattr(self.namespace, action.dest, None)
-            is_default = value is None or value is action.default
-            if is_default and action.dest not in self.done and action not in self.typed:
-                setattr(self.namespace, action.dest, parser._get_value(action, action.default))
-
-    def finish(self) -> None:
+    def finish(self, namespace: Any) -> None:
         """After the setters: what a recorded run holds is what they left, so it has the last word."""
+        for file in self.files:
+            self.find_lost(file)
+        values = getattr(namespace, "__dict__", {})
         for dest, value in self.restored.items():
-            setattr(self.namespace, dest, value)
-        for file in reversed(self.parse.files):
-            if file.recorded:
-                self.finish_file(file)
+            setattr(namespace, dest, value)
+        for file in reversed(self.files):
+            for dest in filter(values.__contains__, file.meta["order"].values()):
+                values[dest] = values.pop(dest)
         for dest, line in self.told.items():
-            now = _description(getattr(self.namespace, dest, None))
+            now = _description(getattr(namespace, dest, None))
             if now != line:
                 _say(f"{dest} cannot be restored: it was {line!s:.200}, and is {now!s:.200}")
 
-    def finish_file(self, file: _File) -> None:
+    def find_lost(self, file: _File) -> None:
         """Attributes that are no options come back; of other keys it is said that they are lost."""
-        lost, order = [], file.meta.get("order", {})
-        for key in _unknown_keys(self.parse.parser, file):
+        lost, order = [], file.meta["order"]
+        for key in file.unknown:
             dest = order.get(key, str(key))
             is_there = hasattr(self.namespace, dest)
-            if is_there and file.overridden:
+            if is_there and file.is_overridden:
                 continue                                # a setter has made it of what overrides the file
             if is_there or key in order:
-                shape = file.meta.get("exact", {}).get(key)
-                setattr(self.namespace, dest, _rebuilt(shape, file.values[key], str))
+                value = _rebuilt(file.meta["exact"].get(key), file.values[key], str)
+                self.restored.setdefault(dest, value)
             else:
                 lost.append(dest)
-        values = getattr(self.namespace, "__dict__", {})
-        for dest in filter(values.__contains__, order.values()):
-            values[dest] = values.pop(dest)
-        if lost and self.parse.whole:
-            script = file.meta.get("argv", [])[:1]
+        if lost and self.whole:
+            script = file.meta["argv"][:1]
             by = f"recorded by {script[0]}, " if script and script != _script_words()[:1] else ""
             _say(f"{file.path}: {by}{', '.join(lost):.200}: not in this script, and left out")
 
 
-def _calls(dest: _Dest, value: Any) -> list[_Call]:
-    """The strings of each call that gives an option the value of a file, as somebody would have typed it."""
-    action = dest.reader
-    if type(value) is not list or (type(action) is argparse._StoreAction and not _takes_many(action)):
-        calls = [[value]]                               # a list: of json.loads, and its like
-        if type(value) is list and action.type in (None, str, int, float, bool):
-            raise ArgumentError(action, "expected one argument, not a list")
-    elif _takes_many(action):
-        calls = value if _appends(action) and all(type(item) is list for item in value) else [value]
+def _calls(dest: _Dest, text: Any, value: Any) -> list[list[str]]:
+    """The option and its words, for each call that gives it the value of a file, as if typed."""
+    action, items = dest.reader, text if type(text) is list else [text]
+    takes_json = action.type not in (None, str, int, float, bool) and type(value) in (list, dict)
+    if action.nargs not in (None, argparse.OPTIONAL, 0):
+        appends = isinstance(action, argparse._AppendAction) and all(type(item) is list for item in items)
+        calls = items if appends else [items]
+    elif type(action) is not argparse._StoreAction:
+        calls = [[item] for item in items]
+    elif takes_json:
+        import json
+        calls = [[json.dumps(value)]]
     else:
-        calls = [[item] for item in value]
-    return [_call(dest, [_word(action, item) for item in call]) for call in calls]
+        calls = [[text]]
+    option = next(iter(action.option_strings), "")
+    return [[option, *[_word(action, item) for item in call]] for call in calls]
 
 
-def _call(dest: _Dest, strings: list[str]) -> _Call:
-    """An option and its strings; for a const that is not plain exman 1.0.0 wrote the option that gives it."""
-    flag = dest.option(strings[0]) if len(strings) == 1 else None
-    if flag is not None and flag.option_strings and flag.nargs in (0, argparse.OPTIONAL):
-        return flag, []
-    return dest.reader, strings
+def _word(action: Action, item: Any) -> str:
+    """The string that an option's type gets; .inf and .nan as float() reads them."""
+    if isinstance(item, (list, dict)):
+        raise ArgumentError(action, "expected one argument, not a list")
+    return str(item) if action.type in (None, str) else re.sub(r"(?i)\.(?=(inf|nan)\Z)", "", str(item))
 
 
-def _word(action: Action, value: Any) -> str:
-    """The string that an option's type gets for one value of a file; .inf and .nan as float() reads them."""
-    import json  # for lists and dicts: what json.loads reads
-    meant = _values_of(value)
-    is_odd = type(meant) is float and meant - meant != 0 and action.type not in (None, str)
-    return str(value) if isinstance(value, str) and not is_odd else json.dumps(meant)
-
-
-def _truth(dest: _Dest, value: Any) -> bool:
-    word = str(value).lower()
+def _truth(dest: _Dest, raw: Any) -> bool:
+    word = str(raw).lower()
     if word not in _TRUE + _FALSE:
-        raise ArgumentError(dest.actions[0], f"invalid bool value: {word!r:.99}")
+        raise ArgumentError(dest.reader, f"invalid bool value: {word!r:.99}")
     return word in _TRUE
 
 
-def _flag_value(dest: _Dest, raw: Any) -> Any:
+def _flag_value(dest: _Dest, text: Any, value: Any) -> Any:
     """The value of a dest whose options take no argument: one of their consts, a count, a list of consts."""
-    value, consts = _values_of(raw), [action.const for action in dest.actions]
-    for const in consts:
-        if _same(const, value) or (type(const) is str and const == str(raw)):
-            return const
-    for kind, plain in ((argparse._CountAction, int), (argparse._AppendConstAction, list)):
-        if isinstance(dest.reader, kind) and type(value) is plain:
+    kinds = {argparse._CountAction: int, argparse._AppendConstAction: list}
+    for action in dest.actions:
+        if action.const in (value, text):
+            return action.const
+        if type(value) is kinds.get(type(action)):
             return value
-    is_count = isinstance(dest.reader, argparse._CountAction)
-    if all(const is None or type(const) is bool for const in consts) and not is_count:
-        return _truth(dest, raw)
-    there = ", ".join(map(repr, consts))
-    raise ArgumentError(dest.reader, f"invalid value: {value!r:.99} (choose from {there:.999})")
+    if dest.reader.const in (True, False, None):
+        return _truth(dest, text)
+    raise ArgumentError(dest.reader, f"invalid value: {value!r:.99}")
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two values are equal and of one type; a nan is the same as another."""
+    """Whether two values are equal and of one type."""
     try:
-        if type(one) in (float, complex, list, tuple, dict):
-            return repr((type(one), one)) == repr((type(other), other))
         return type(one) is type(other) and bool(one == other)
     except Exception:                                   # __eq__ may raise anything; arrays have no truth
         return False
 
 
-def _is_for_the_type(dest: _Dest, line: Any) -> bool:
-    """Whether a line of exman 1.0.0 holds texts for the type: no words of an action, no option's name."""
-    known = (argparse._StoreAction, argparse._AppendAction, argparse._ExtendAction)
-    if not dest.actions or line == dest.reader.default:
-        return True
-    is_many = _takes_many(dest.reader) or _appends(dest.reader)
-    is_one = type(line) is str and dest.option(line) is None
-    return type(dest.reader) in known and (is_one or is_many)
-
-
-def _has_text(value: Any) -> bool:
-    return isinstance(value, str) or (type(value) is list and any(map(_has_text, value)))
+def _rebuilt(shape: Any, form: Any, read: Callable[[str], Any]) -> Any:
+    """The value of which _form() made form and shape; where the form was edited since, that counts."""
+    if type(form) is list and shape is True:
+        shape = [True]
+    if type(form) is list and type(shape) in (list, tuple):
+        shapes = [*shape] or [None]
+        shapes += shapes[-1:] * len(form)
+        return type(shape)([_rebuilt(part, item, read) for part, item in zip(shapes, form)])
+    if type(form) is dict and type(shape) is dict:
+        return {key: _rebuilt(shape.get(key), item, read) for key, item in form.items()}
+    if type(form) is not str or shape is None:
+        return form
+    return shape if _form(shape)[0] == form else read(form)
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -1268,38 +1184,41 @@ _MISSING: Any = object()
 def _record(parse: _Parse, namespace: Any, state: _GitState | None) -> _Record:
     """Make the record of a parse; ValueError says what cannot be written."""
     lines: dict[str, str] = {}                          # by key
-    meta: dict[str, Any] = {"argv": _launch_words(parse), "order": {}, "exact": {}, "words": {}, "told": {}}
-    aside = {"local_rank"}                              # the launcher's, which differs in the ranks of a job
-    owners, git = _owners(parse), state is not None
-    attributes = getattr(namespace, "__dict__", {})     # a namespace= object may have properties or slots
+    meta: dict[str, Any] = {"argv": _launch_words(parse), "git": state is not None,
+                            "order": {}, "exact": {}, "words": {}, "told": {}}
+    own = _OWN_KEYS + _GIT_KEYS if state else _OWN_KEYS
+    shared: list[str] = []                              # the lines that are the same in all ranks of a job
+    owners, attributes = _owners(parse), getattr(namespace, "__dict__", {})
     for name in dict.fromkeys([*owners, *attributes]):
-        key, dest = _column(name, git), owners.get(name) or _Dest(name, parse.parser, [])
-        value = None if dest.is_("secret") else getattr(namespace, name, _MISSING)
-        form, how, what = _held(parse, dest, value)
-        # What is no option (of an action, set_defaults, a setter, the caller) has a line if it comes back.
-        if value is _MISSING or key in lines or (how == "told" and name not in owners):
+        value = getattr(namespace, name, _MISSING)      # a namespace= object may have properties or slots
+        if value is _MISSING:
             continue
-        lines[key] = f"{_key_text(key)}: {_flow(form)}\n"
-        if how:
-            meta[how][key] = what
-        if dest.is_("volatile"):
-            aside.add(key)
-    if [*attributes] != [name for name in owners if name in attributes]:
-        meta["order"] = {_column(name, git): name for name in attributes}
+        dest, key = owners.get(name), _column(name, own)
+        if dest is None:                                # of an action, set_defaults, a setter, the caller
+            held = _as_it_is(value)
+        else:
+            held = _held(parse, dest, None if "secret" in dest.flags else value)
+        if held is not None and key not in lines:
+            form, part, what = held
+            lines[key] = f"{_key_text(key)}: {_flow(form)}\n"
+            if what is not None:
+                meta[part][key] = what
+            if key != "local_rank" and not (dest and "volatile" in dest.flags):
+                shared.append(lines[key])
+    order = {_column(name, own): name for name in attributes}
+    if [*order] != [*lines] or not owners.keys() >= attributes.keys():
+        meta["order"] = order                           # some are no options, or not in their order
     notes = [f"the subcommand {strings[0]!r} is not recorded: give add_subparsers() a dest"
              for action, strings in parse.typed
              if action.nargs == argparse.PARSER and action.dest == SUPPRESS]
-    own = f"commit: {_flow(state.commit)}\ndirty: {_flow(state.dirty)}\n" if state else ""
+    said = f"commit: {_flow(state.commit)}\ndirty: {_flow(state.dirty)}\n" if state else ""
     if state and state.problem:
-        unknown = "the commit" if not state.commit else "dirty" if state.dirty is None else "changes.diff"
-        notes.append(f"{unknown} is not recorded: {state.problem}")
-    meta["git"] = git
-    told = ascii({name: part for name, part in meta.items() if part})
-    tmp, ending = "tmp" in parse.own, parse.own.get("name")
-    shared = [line for key, line in lines.items() if key not in aside]
-    return _Record(body="".join([*lines.values(), own, _META, told, "\n"]), name=ending, tmp=tmp, notes=notes,
-                   identity="".join([*shared, repr((tmp, ending or "", _script_path() or os.getcwd()))]),
-                   marks=_automarks(parse, namespace), diff=state.diff if state else None)
+        notes.append(f"git is not recorded whole: {state.problem}")
+    comment = ascii({name: part for name, part in meta.items() if part})
+    shared.append(repr((sorted(parse.own.items()), _script_path() or os.getcwd())))
+    return _Record(body="".join([*lines.values(), said, f"# exman: {comment}\n"]), identity="".join(shared),
+                   name=parse.own.get("name"), tmp="tmp" in parse.own, diff=state.diff if state else None,
+                   marks=_automarks(parse, owners, namespace), notes=notes)
 
 
 def _owners(parse: _Parse) -> dict[str, _Dest]:
@@ -1314,117 +1233,110 @@ def _owners(parse: _Parse) -> dict[str, _Dest]:
     return owners
 
 
-def _held(parse: _Parse, dest: _Dest, value: Any) -> tuple[Any, str, Any]:
-    """What the line of a dest says; the part of the comment that brings it back; what that says."""
-    try:
-        form, shape = _form(value, functools.partial(_text_of, parse, dest, value))
-        _flow(form)
-        return form, "exact" if shape is not None else "", shape
-    except _NOT_PLAIN:
-        pass
-    calls = [(action, strings) for action, strings in parse.typed if action in dest.actions]
-    if calls and isinstance(calls[-1][0], argparse._StoreAction):
-        calls = calls[-1:]
-    if any(strings for _, strings in calls):            # an action of the script's has made it of them
-        return _line_of(calls), "words", [[next(iter(by.option_strings), ""), *words] for by, words in calls]
+def _held(parse: _Parse, dest: _Dest, value: Any) -> _Held:
+    by_type = functools.partial(_text_of, parse, dest)
+    is_text = type(value) is str and dest.reader.type not in (None, str)
+    for text_of in [by_type] if is_text else [None, by_type]:
+        held = _as_it_is(value, text_of)
+        if held is not None:
+            return held
+    words = [[next(iter(action.option_strings), ""), *strings]
+             for action, strings in parse.typed if action in dest.actions]
+    if any(strings for _, *strings in words):           # an action of the script's has made it of them
+        return _line_of(words), "words", words
     told = _description(value)
     return told, "told", told
 
 
-# What _form and _flow raise of what no yaml holds, is no literal, or contains itself.
-_NOT_PLAIN = (ValueError, SyntaxError, MemoryError, RecursionError)
+def _line_of(words: list[list[str]]) -> Any:
+    """What the line says of words: one string or a list of them, with the option where it takes none."""
+    strings = [string for option, *strings in words for string in strings or [option]]
+    return _form(strings[0] if len(strings) == 1 else strings)[0]
 
 
-def _form(value: Any, text_of: Callable[[Any], Any]) -> tuple[Any, Any]:
+def _as_it_is(value: Any, text_of: Callable[[Any], Any] | None = None) -> _Held | None:
+    """What yaml can hold of a value, by _form(); None where it cannot."""
+    try:
+        form, shape = _form(value, text_of)
+        _flow(form)
+    except _NO_LITERAL:
+        return None
+    return form, "exact", None if shape is True else shape
+
+
+def _form(value: Any, text_of: Callable[[Any], Any] | None = None) -> tuple[Any, Any]:
     """A value as yaml holds it, and its shape: what else it takes to make the value of that.
 
-    (0.9, [Path("a")]) -> ([0.9, ["a"]], ()): a tuple of what stands there; None: numbers as they are, texts
-    as the option's type reads them. A text that is the value itself, and a literal yaml has not (bytes,
-    a complex number, a set), is its own shape. text_of gives the text that stands for a value, or None.
+    (0.9, [1]) -> ([0.9, [1]], ()), a tuple of what stands there; [Path("a")] -> (["a"], [True]), a list of
+    texts for the option's type; None: it is the value. A literal (bytes, a complex number, a set, text that
+    no yaml holds) is its own shape.
     """
     kind = type(value)
+    text = text_of(value) if text_of and (kind is str or kind not in _EMITTERS) else None
+    if text is not None:
+        return text, True
+    if kind is str:
+        text = value.encode("utf-8", "backslashreplace").decode()
+        return text, None if text == value and not text_of else value
     if kind in (list, tuple, dict):
         pairs = [_form(item, text_of) for item in (value.values() if kind is dict else value)]
         forms, shapes = [form for form, _ in pairs], [shape for _, shape in pairs]
         odd = any(shape is not None for shape in shapes)
-        if any(form is _MISSING for form in forms):
-            pass                                        # it may be of one text, as a whole
-        elif kind is dict:
+        if all(shape is True for shape in shapes) and kind is not dict:
+            shapes = shapes[:1]                         # the last one is meant for all that follow
+        if kind is dict:
             return dict(zip(value, forms)), dict(zip(value, shapes)) if odd else None
-        else:
-            return forms, kind(shapes) if odd else () if kind is tuple else None
-    elif value is None or kind in (bool, int, float):
-        return value, None
-    text = text_of(value)
-    if text is not None:
-        return text, None
-    return (_literal(value), value) if kind in (str, bytes, complex, set) else (_MISSING, None)
+        return forms, kind(shapes) if odd else () if kind is tuple else None
+    if kind in (bytes, complex, set):
+        import ast
+        # A set in an order of its own, so that equal runs have equal lines.
+        text = "{" + ", ".join(sorted(map(repr, value))) + "}" if kind is set and value else repr(value)
+        return (text, value) if _same(ast.literal_eval(text), value) else (value, None)
+    return value, None
 
 
-def _literal(value: Any) -> str:
-    """The text of a literal; a set in an order of its own, so that equal runs have equal lines."""
-    if type(value) is str:
-        return value.encode("utf-8", "backslashreplace").decode()
-    import ast
-    text = "{" + ", ".join(sorted(map(repr, value))) + "}" if type(value) is set and value else repr(value)
-    if not _same(ast.literal_eval(text), value):
-        raise ValueError(f"{text} is no literal")
-    return text
-
-
-def _rebuilt(shape: Any, form: Any, read: Callable[[str], Any]) -> Any:
-    """The value of which _form made form and shape, text as `read` reads it; what was edited since counts."""
-    if type(form) is list:
-        fits = type(shape) in (list, tuple) and len(shape) == len(form)
-        shapes = shape if fits else [None] * len(form)
-        items = [_rebuilt(part, item, read) for part, item in zip(shapes, form)]
-        return tuple(items) if type(shape) is tuple else items
-    if type(form) is dict:
-        shapes = shape if type(shape) is dict else {}
-        return {key: _rebuilt(shapes.get(key), item, read) for key, item in form.items()}
-    if type(form) is str:
-        is_itself = type(shape) in (str, bytes, complex, set) and _literal(shape) == form
-        return shape if is_itself else read(form)
-    return form
-
-
-def _text_of(parse: _Parse, dest: _Dest, whole: Any, value: Any) -> str | None:
-    """A text of which the option's type makes a value, or a part of one: Path("data"), Color.RED, nn.ReLU."""
-    if not dest.actions or dest.reader.type in (None, str):
-        return _itself(value)
-    text, _ = parse.read.get((dest.reader, id(value)), (None, None))     # typed, or a default
-    if type(value) is str and value is whole and text != value and dest.makes(value, value):
-        text = value
-    is_asked = type(value) not in (str, list, tuple, dict) and _attribute(value, "close") is None
-    if text is not None or not is_asked:                # nor is a file opened a second time
-        return _itself(text)
-    names = [_attribute(value, name) for name in ("name", "value", "__name__", "pattern")]
-    for text in filter(_itself, [_safely(str, value), *names]):
-        if dest.makes(text, value):
-            return text
-    return None
-
-
-def _itself(value: Any) -> str | None:
-    """A text that yaml can hold."""
-    return value if type(value) is str and _literal(value) == value else None
-
-
-def _line_of(calls: list[_Call]) -> Any:
-    """What the line says of words: one string, a list of them, or the option where it takes none."""
-    parts = [strings[0] if len(strings) == 1 else strings or next(iter(action.option_strings), "")
-             for action, strings in calls]
-    return _form(parts[0] if len(parts) == 1 else parts, _itself)[0]
+def _text_of(parse: _Parse, dest: _Dest, value: Any) -> str | None:
+    """A text of which the option's type makes a value that is not plain: Path("data"), Color.RED, nn.ReLU."""
+    read, _ = parse.read.get((dest.reader, id(value)), (None, None))
+    is_known = read is not None and (type(value) is not str or read == value)
+    if is_known or dest.reader.type is None or type(value) in (list, tuple, dict):
+        return read
+    for name in ("", "name", "value", "__name__", "pattern"):
+        try:
+            text = getattr(value, name) if name else str(value)
+            # A file is not opened a second time.
+            if type(text) is str and not hasattr(value, "close") and _same(dest.read(text), value):
+                return text
+        except (Exception, SystemExit):                 # a type, or a property, may raise anything
+            continue
+    return read
 
 
 def _description(value: Any) -> Any:
-    """The line of a value that nothing brings back: numbers, texts, or its repr without addresses."""
-    try:
-        form, _ = _form(value, _shown_as)
-        _flow(form)
-    except _NOT_PLAIN:
-        form = _shown_as(value)
-    return form
+    """The line of a value that nothing brings back: a number, a text, or its repr without addresses."""
+    for show in _SHOWN:
+        try:
+            form, _ = _form(show(value))
+            _flow(form)
+        except Exception:                               # a property, or a repr, may raise anything
+            continue
+        return form
+    return f"<{type(value).__name__}>"
+
+
+def _items(value: Any) -> list[Any]:
+    if type(value) not in (list, tuple):
+        raise TypeError
+    return [*map(_description, value)]
+
+
+_SHOWN: tuple[Callable[[Any], Any], ...] = (
+    lambda value: value,
+    _items,
+    lambda value: value.item() if value.shape == () else value,             # of numpy, torch: a number
+    os.fspath,
+    lambda value: type(value).__members__ and value.name,                   # of an Enum
+    lambda value: re.sub(" at 0x[0-9a-fA-F]+", "", repr(value))[:1000])
 
 
 def _recalled(own: list[Any], line: Any) -> Any:
@@ -1436,57 +1348,19 @@ def _recalled(own: list[Any], line: Any) -> Any:
     return _MISSING if any(item is _MISSING for item in items) else items
 
 
-def _shown_as(value: Any) -> Any:
-    """A number, of numpy or torch; or a text: a path's, an Enum's name, the repr without addresses."""
-    item, name = _attribute(value, "item"), _attribute(value, "name")
-    if callable(item) and _attribute(value, "shape") == ():
-        number = _safely(lambda _: item(), value)
-        return number if type(number) in (bool, int, float) else _shown_as(number)
-    if isinstance(value, os.PathLike):
-        text: Any = os.fspath(value)
-    elif type(name) is str and hasattr(type(value), "__members__"):     # of an Enum
-        text = name
-    else:
-        text = value if type(value) is str else re.sub(r" at 0x[0-9a-fA-F]+", "", _safely(repr, value))
-    return _literal(text[:_DESCRIPTION])
-
-
-_DESCRIPTION = 1000                                     # characters
-
-
-def _attribute(value: Any, name: str) -> Any:
-    try:
-        return getattr(value, name, None)
-    except Exception:                                   # a property of the script's may raise anything
-        return None
-
-
-def _safely(show: Callable[[Any], Any], value: Any) -> Any:
-    """str() or repr() of a value of the script's, which may raise anything."""
-    try:
-        return show(value)
-    except Exception:
-        return f"<{type(value).__name__}>"
-
-
 def _launch_words(parse: _Parse) -> list[Any]:
     """The words of the launch, the script first; --config and its file as a tuple; [] without a script."""
     words: list[Any] = _script_words()
-    options = {option for option, _ in parse.named}
-    rest = iter(parse.words if words else ())
-    for word in rest:
-        option, equals, path = word.partition("=")
-        words.append((option, path if equals else next(rest, "")) if option in options else word)
+    typed = parse.words if words else []
     for action, strings in parse.typed:
         for secret in filter(None, strings if getattr(action, "secret", False) else ()):
-            words = [_masked(word, secret) if type(word) is str else word for word in words]
+            spoken = rf"\A(|[^=]*=|\W.){re.escape(secret)}\Z"          # --token abc, --token=abc, -tabc
+            typed = [re.sub(spoken, r"\1***", word) for word in typed]
+    rest = iter(typed)
+    for word in rest:
+        option, equals, path = word.partition("=")
+        words.append((option, path if equals else next(rest, "")) if option in parse.configs else word)
     return words
-
-
-def _masked(word: str, secret: str) -> str:
-    """--token abc, --token=abc, -tabc without the secret."""
-    forms = [secret, f"{word.partition('=')[0]}={secret}"] + [word[:2] + secret] * (not word[:1].isalnum())
-    return word[:-len(secret)] + "***" if word in forms else word
 
 
 def _script_words() -> list[str]:
@@ -1500,16 +1374,15 @@ def _script_words() -> list[str]:
     return sys.argv[:1]
 
 
-def _automarks(parse: _Parse, namespace: Any) -> list[str]:
+def _automarks(parse: _Parse, owners: dict[str, _Dest], namespace: Any) -> list[str]:
     """The mark that automark= names: a dest stands for itself and its value, another word for itself."""
     parts: list[str] = []
     for word in parse.parser._exman.automark:
-        parts.append(_mark_part(word))
-        if word in getattr(namespace, "__dict__", {}):
-            dest = _owners(parse).get(word)
-            is_secret = dest is not None and dest.is_("secret")
-            parts.append("secret" if is_secret else _mark_part(str(getattr(namespace, word))))
-    return ["/".join(parts)] if parts else []
+        parts.append(word)
+        if hasattr(namespace, word):
+            is_secret = word in owners and "secret" in owners[word].flags
+            parts.append("secret" if is_secret else str(getattr(namespace, word)))
+    return ["/".join(map(_mark_part, parts))] if parts else []
 
 
 class _GitState(argparse.Namespace):
@@ -1522,13 +1395,12 @@ class _GitState(argparse.Namespace):
     problem: str | None = None                          # in one line, why something is not known
 
 
-_GIT_SECONDS = 30.0                                     # for all calls together: no launch waits longer
+_GIT_SECONDS = 30.0                                     # a launch does not wait longer
+_EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"  # what git compares with before the first commit
 # Against what a user's settings would make of the diff, and `git apply` does not take.
 _PLAIN_DIFF = ("-c", "diff.noprefix=false", "-c", "diff.mnemonicPrefix=false", "-c", "diff.context=3",
                "-c", "diff.relative=false", "diff", "--binary", "--no-color", "--no-ext-diff",
                "--no-textconv", "--submodule=short", "--ignore-submodules=dirty")
-# Set inside a git hook.
-_OF_ANOTHER_REPOSITORY = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_DIFF_OPTS")
 
 
 def _check_clean(state: _GitState) -> None:
@@ -1545,49 +1417,47 @@ def _git_state(where: Any) -> _GitState:
     folder = _script_folder() if where is True else os.path.abspath(os.path.expanduser(os.fspath(where)))
     if os.path.isfile(folder):
         folder = os.path.dirname(folder)                # git=__file__
-    state, deadline = _GitState(folder=folder), time.monotonic() + _GIT_SECONDS
+    state = _GitState(folder=folder)
     try:
-        status = _git(folder, deadline, "status", "--porcelain=v2", "--branch", "--untracked-files=no")
+        status = _git(folder, "status", "--porcelain=v2", "--branch", "--untracked-files=no")
         changed = bool(re.search(b"(?m)^[^#]", status))
         commit = re.search(b"(?m)^# branch.oid ([0-9a-f]+)$", status)
         state.commit = commit[1].decode() if commit else None
-        state.dirty = changed or _runs_untracked(folder, deadline)
-        if changed:                                     # no commit yet: against the empty tree
-            tree = _git(folder, deadline, "hash-object", "-t", "tree", "--stdin") if not commit else b""
-            # A submodule's own changes have no diff.
-            state.diff = _git(folder, deadline, *_PLAIN_DIFF, state.commit or tree.decode().strip()) or None
+        state.dirty = changed or _runs_untracked(folder)
+        if changed:                                     # a submodule's own changes have no diff
+            state.diff = _git(folder, *_PLAIN_DIFF, state.commit or _EMPTY_TREE) or None
     except ValueError as error:
         state.problem = str(error)
     return state
 
 
-def _runs_untracked(folder: str, deadline: float) -> bool:
+def _runs_untracked(folder: str) -> bool:
     """Whether the main script, or a module that it has imported from beside it, is in no commit."""
     script = os.path.realpath(_script_path())
     beside = os.path.join(os.path.dirname(script), "")
     if not os.path.isfile(script) or not script.startswith(os.path.join(os.path.realpath(folder), "")):
         return False                                    # it is no part of what git was asked about
     files = {os.path.realpath(getattr(module, "__file__", None) or "") for module in [*sys.modules.values()]}
-    code = {file for file in files if file.startswith(beside) and file.endswith(".py")}
-    code = {script, *(file for file in code if "site-packages" not in file)}
-    return bool(_git(beside, deadline, "ls-files", "--others", "--", *code))
+    code = [file for file in files
+            if file.startswith(beside) and file.endswith(".py") and "site-packages" not in file]
+    return bool(_git(beside, "ls-files", "--others", "--", script, *code))
 
 
-def _git(folder: str, deadline: float, *words: str) -> bytes:
+def _git(folder: str, *words: str) -> bytes:
     """What git prints; ValueError says in one line why it does not."""
     import subprocess
-    env = {name: value for name, value in os.environ.items() if name not in _OF_ANOTHER_REPOSITORY}
+    # Inside a git hook the variables tell of another repository.
+    env = {name: value for name, value in os.environ.items() if not re.match("GIT_(?!CONFIG)", name)}
     try:
         done = subprocess.run(["git", "-C", folder, *words], stdin=subprocess.DEVNULL, capture_output=True,
                               env={**env, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
-                              timeout=max(deadline - time.monotonic(), 0.1))
+                              timeout=_GIT_SECONDS)
     except subprocess.TimeoutExpired:
         raise ValueError(f"git took longer than {_GIT_SECONDS:g} seconds in {_shown(folder)}") from None
     except OSError as error:
         raise ValueError(f"there is no git program that runs: {error.strerror}") from None
     if done.returncode:
-        lines = done.stderr.decode("utf-8", "replace").splitlines()
-        reason = next((line for line in lines if line.startswith("fatal: ")), (lines or ["it failed"])[-1])
+        reason = " ".join(done.stderr.decode("utf-8", "replace").split())
         raise ValueError(f"git in {_shown(folder)}: {reason:.200}")
     return done.stdout
 
@@ -3384,7 +3254,7 @@ def _cell_text(value: Any) -> str:
     """A cell as one printable line, a commit by its start."""
     if value in (None, _MISSING):
         return ""
-    text = value if isinstance(value, str) else _flow(_form(value, _itself)[0])
+    text = value if isinstance(value, str) else _flow(_form(value)[0])
     return re.sub("^([0-9a-f]{8})[0-9a-f]{32}$", r"\1", _shown(text))
 
 

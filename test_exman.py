@@ -1552,7 +1552,7 @@ class FilesAndSettersTest(Case):
 
     def test_two_names_of_one_option_in_a_file(self):
         message = self.refuse(self.switches(), "--config", self.config("pin-mem: true\npin_mem: false"))
-        self.assertIn("line 2: 'pin_mem' is 'pin-mem', which stands above", message)
+        self.assertIn("line 1: 'pin-mem' is 'pin_mem', which is there too", message)
 
     def test_a_file_of_comments_sets_nothing(self):
         for text in ("", "# later\n\n"):
@@ -5254,7 +5254,7 @@ class TestGit(Case):
         path = os.environ["PATH"]
         os.environ["PATH"] = str(self.folder)
         try:
-            self.assertEqual(self.state(), (None, None, ["exman: the commit is not recorded: there is no git program that runs: No such file or directory"]))
+            self.assertEqual(self.state(), (None, None, ["exman: git is not recorded whole: there is no git program that runs: No such file or directory"]))
         finally:
             os.environ["PATH"] = path
 
@@ -5267,7 +5267,7 @@ class TestGit(Case):
         fake.mkdir()
         self.addCleanup(setattr, exman, "_GIT_SECONDS", exman._GIT_SECONDS)
         exman._GIT_SECONDS = 0.5
-        for slow, expected, what in (("*", (None, None), "the commit"), ("*diff*", (commit, True), "changes.diff")):
+        for slow, expected in (("*", (None, None)), ("*diff*", (commit, True))):
             (fake / "git").write_text(f'#!/bin/sh\ncase "$*" in {slow}) sleep 20;; esac\nPATH="{path}" exec git "$@"\n')
             (fake / "git").chmod(0o755)
             os.environ["PATH"] = f"{fake}:{path}"
@@ -5279,7 +5279,7 @@ class TestGit(Case):
             self.assertLess(time.monotonic() - start, 10)
             self.assertEqual(tuple(state), expected)
             self.assertEqual(len(lines), 1)
-            self.assertIn(f"{what} is not recorded: git took longer than 0.5 seconds", lines[0])
+            self.assertIn("git is not recorded whole: git took longer than 0.5 seconds", lines[0])
 
     def test_git_assert_clean_refuses_a_dirty_tree_unless_git_dirty(self):
         commit = self.commit(a=b"1\n")
