@@ -72,14 +72,13 @@ class Run:
     _status = "done"                                    # the worst that became of a task in its last block
     _ended = False
 
-    def __init__(self, base: str, part: str, name: str, rank: str = "", shared: bool = False,
-                 maker: int = 0) -> None:
+    def __init__(self, base: Any, part: str, name: str, rank: str = "", maker: int = 0) -> None:
         self.name = name
         self.id = _number(name)
         self.tmp = part == "tmp"
-        self._base, self._part = base, part
+        self._base: _Root = base
+        self._part = part
         self._rank = rank                               # how it signs its files, if it joined the run
-        self._shared = shared
         self._maker = maker                             # the process that made it
         self._begun = time.monotonic()
         self._raised = _uncaught()                      # in a notebook an earlier cell's is still there
@@ -109,7 +108,7 @@ class Run:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy in another process has not made the run: there it logs beside the maker and moves nothing.
-        return Run, (self._base, self._part, self.name, self._rank, self._shared)
+        return Run, (self._base, self._part, self.name, self._rank)
 
     def __deepcopy__(self, memo: object) -> Run:
         return self                                     # a copy of args is of the same run
@@ -119,7 +118,9 @@ class Run:
             self._process, self._inside = os.getpid(), []
         if not self._inside:
             self._status = "failed" if self._part == "fails" else "done"
-            self._close_log = _opened_log(self._file("log"), self._shared)
+            if self._ended and self._is_mine:           # an earlier block, or the next parse, has ended it
+                _unlink(f"{self._folder()}/end.yaml")
+            self._close_log = _opened_log(self._base, self._file("log"))
         self._inside.append(_task())
         return self
 
@@ -149,7 +150,7 @@ class Run:
         try:
             with open(path, "a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(text)
-            _share(path, self._shared)
+            self._base.share(path)
         except OSError as problem:                      # a full disk: the run moves all the same
             _say(f"no traceback: {_reason(problem)}")
 
@@ -157,10 +158,10 @@ class Run:
         """Move a run that failed to fails/, if it is this process that may, and say what became of it."""
         try:
             if self._status == "failed" and self._is_mine and self._part != "fails":
-                _move_to_fails(self._base, self._part, self.name, self._shared)
+                self._base.move_to_fails(self._part, self.name)
                 self._part = "fails"
             _say(f"run {self.id} {self._status}: {self._file('traceback')}")
-        except OSError as problem:                      # never in place of the experiment's own exception
+        except (OSError, ValueError) as problem:        # never in place of the experiment's own exception
             _say(f"run {self.id} failed, and is not in fails/: {_reason(problem)}")
 
     def _end(self, status: str) -> None:
@@ -170,7 +171,7 @@ class Run:
                "seconds": round(time.monotonic() - self._begun, 3)}
         try:
             if self._is_mine:
-                _write_whole(f"{self._folder()}/end.yaml", dump_yaml(end).encode(), self._shared)
+                self._base.write_whole(f"{self._folder()}/end.yaml", dump_yaml(end).encode())
         except FileNotFoundError:
             pass                                        # the run was deleted
         except OSError as problem:
@@ -180,7 +181,7 @@ class Run:
         """The path of log.txt or traceback.txt; one that joined the run signs with its rank or its name."""
         signature = ""
         if not self._is_mine:
-            signature = "." + (f"{self._rank}-{_worker_name()}".strip("-") or str(os.getpid()))
+            signature = "." + (f"{self._rank}-{_worker()[0]}".strip("-") or str(os.getpid()))
         return os.path.join(self._folder(), f"{stem}{signature}.txt")
 
 
@@ -259,12 +260,12 @@ class _Tee:
             _say(f"the log may lack its end: {problem}")
 
 
-def _opened_log(path: str, shared: bool) -> Callable[[], None]:
+def _opened_log(root: _Root, path: str) -> Callable[[], None]:
     """Open a block's log; return what closes it. Without a stdout that takes an attribute there is none."""
     stream: Any = sys.stdout
     try:
         log = open(path, "ab", buffering=0)
-        _share(path, shared)
+        root.share(path)
         if not isinstance(stream.write, _Tee):
             stream.write = _Tee(stream)
         stream.write.logs.append(log)
@@ -479,7 +480,7 @@ class ExParser(ArgumentParser):
         stage = get_ident(), *parse.words
         try:
             run = _launch(self._exman, record, earlier if words == stage else None)
-        except OSError as error:
+        except (OSError, ValueError) as error:          # of a path with NUL, or beyond the locale's letters
             if not getattr(self, "exit_on_error", True):
                 raise
             self.exit(1, f"exman: no run was made: {_reason(error)}\n")
@@ -556,11 +557,12 @@ class _Settings(argparse.Namespace):
         # Thread and words of the parser's last parse, and its run: a script that parses in stages is one run.
         self.staged: tuple[tuple[Any, ...], Run | None] = (), None
 
-    def folder(self) -> str:
-        """The root as an absolute path: as given, else `exman` beside the script, or where Python started."""
-        if self.root is None:
-            return os.path.join(_script_folder(), "exman")
-        return _absolute(os.path.expanduser(os.fsdecode(self.root)))
+    def folder(self) -> _Root:
+        """The root's absolute path: as given, else `exman` beside the script, or where Python started."""
+        given = os.path.join(_script_folder(), "exman") if self.root is None else os.fsdecode(self.root)
+        root = _Root(_absolute(os.path.expanduser(given)))
+        root.shared, root.digits = self.shared, self.zfill
+        return root
 
 
 def _listed_words(words: Any) -> list[Any]:
@@ -1476,7 +1478,7 @@ def _git(folder: str, *words: str) -> bytes:
 # and who takes a run away looks afterwards for links: the later of the two sees what the other has done.
 
 _STAMP = "%Y-%m-%d-%H-%M-%S"
-_RUN_NAME = "(?s)0*[0-9]{1,15}-[0-9]{4}" + "-[0-9]{2}" * 5 + "(?:-.*)?"
+_RUN_NAME = "0*[0-9]{1,15}-[0-9]{4}" + "-[0-9]{2}" * 5 + "(?s:-.*)?"
 _ENTRY_NAME = _RUN_NAME + r"\.yaml"                     # of exman's link to a run, in index/ or a mark
 _PARTS = ("runs", "tmp", "fails")
 _MAX_YAML = 16 << 20                                    # bytes; a config is small, /dev/zero is not
@@ -1484,71 +1486,244 @@ _MAX_YAML = 16 << 20                                    # bytes; a config is sma
 _READ_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
-def _make_run(root: str, settings: _Settings, record: _Record) -> Run:
-    """Make the run's folder and its links; an OSError, and nothing left but the number, where that fails."""
-    part, shared = ("tmp" if record.tmp else "runs"), settings.shared
-    try:
-        number = _claim(root, shared)
+class _Root(str):
+    """The path of a root, and all that is made, linked, moved and taken away in it."""
+
+    shared = False                                      # whether the group may write what is made
+    digits = 6                                          # of a run's number, at least
+
+    def make_run(self, record: _Record) -> Run:
+        """Make the run's folder and its links; nothing is left but the number where that fails."""
+        part = "tmp" if record.tmp else "runs"
         ending = f"-{record.name}" if record.name else ""
-        name = f"{number:0{settings.zfill}d}-{time.strftime(_STAMP)}{ending}"
-        stage, final = f"{root}/{part}/.{name}", f"{root}/{part}/{name}"
+        name = f"{self.claim():0{self.digits}d}-{time.strftime(_STAMP)}{ending}"
+        run, stage = Run(self, part, name, maker=os.getpid()), f"{self}/{part}/.{name}"
         try:
-            _make_folder(f"{root}/{part}", shared)
+            self.make_folder(f"{self}/{part}")
             os.mkdir(stage)
-            _share(stage, shared)
-            for file, data in _files(part, name, record).items():
-                _create(f"{stage}/{file}", shared, data, synced=True)
-            _rename(stage, final)
-            _list(root, name, record, shared)
+            self.share(stage)
+            self.create(f"{stage}/params.yaml", _params(run, record), synced=True)
+            if record.diff is not None:
+                self.create(f"{stage}/changes.diff", record.diff)
+            _rename(stage, run._folder())
+            self.enlist(run, record)
         except BaseException:
+            _remove_tree(stage)
             try:
-                os.rename(final, stage)
-                _unlist(root, name)
+                self.delete(part, name)
             except OSError:
                 pass                                    # the first error is the one to tell
-            _remove_tree(stage)
             raise
-    except ValueError as error:                         # a path with NUL, or beyond the locale's letters
-        raise OSError(errno.EINVAL, str(error), root) from None
-    return Run(root, part, name, shared=shared, maker=os.getpid())
+        return run
 
-
-def _take_over(run: Run, record: _Record) -> bool:
-    """Let a later parse of the same words have the run; False where more than exman's files lies there."""
-    root, name, shared, folder = run._base, run.name, run._shared, run._folder()
-    there, files = set(_listed(folder)), _files(run._part, name, record)
-    if not {"params.yaml"} <= there <= {"params.yaml", "changes.diff"}:
-        return False
-    if not run._is_mine or run.tmp != record.tmp:      # a later stage may have a --tmp of its own
-        return False
-    for file, data in files.items():
-        _write_whole(f"{folder}/{file}", data, shared, synced=True)
-    for file in there.difference(files):
-        _unlink(f"{folder}/{file}")
-    for key in record.marks:
-        # What automark= names first is a word, the same in both parses; the values behind it may differ now.
-        _unlist(root, name, key.partition("/")[0])
-    _list(root, name, record, shared)                   # where there are no symlinks, copies of the new file
-    return True
-
-
-def _files(part: str, name: str, record: _Record) -> dict[str, bytes]:
-    """What exman writes into a run's folder: parameters, with its own root, time and id, and the git diff."""
-    stamp = name.split("-")
-    day, clock = "-".join(stamp[1:4]), ":".join(stamp[4:7])
-    own = f"root: {_flow(f'{part}/{name}')}\ntime: '{day}T{clock}'\nid: {_number(name)}\n"
-    files = {"params.yaml": (record.body + own).encode("utf-8")}
-    if record.diff is not None:
-        files["changes.diff"] = record.diff
-    return files
-
-
-def _list(root: str, name: str, record: _Record, shared: bool) -> None:
-    """Link a new run into the index and its automarks; one of --tmp has neither."""
-    if not record.tmp:
-        _link(root, f"{root}/index/{name}.yaml", name, shared)
+    def take_over(self, run: Run, record: _Record) -> bool:
+        """Let a later parse of the same words have the run; False where anything else lies in its folder."""
+        there = {*_listed(run._folder())} - {"changes.diff"}
+        if there != {"params.yaml"} or run.tmp != record.tmp:   # a later stage may have a --tmp of its own
+            return False
+        self.write_whole(f"{run._folder()}/params.yaml", _params(run, record), synced=True)
         for key in record.marks:
-            _link(root, f"{_mark_folder(root, key)}/{name}.yaml", name, shared)
+            # What automark= names first is a word, the same in both; the values behind it may differ now.
+            self.unlist(run.name, key.partition("/")[0] + "/")
+        self.enlist(run, record)                        # where there are no symlinks, copies of the new file
+        return True
+
+    def move_to_fails(self, part: str, name: str) -> None:
+        """Move a run to fails/, its links first; they come back where it has to stay."""
+        source, target, copied = f"{self}/{part}/{name}", f"{self}/fails/{name}", f"{self}/fails/.{name}"
+        self.make_folder(f"{self}/fails")
+        entries = self.unlist(name)
+        try:
+            try:
+                _rename(source, target)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                # Another disk: neither side is in sight unless whole.
+                import shutil
+                shutil.copytree(source, copied, symlinks=True)
+                os.rename(copied, target)
+                self.delete(part, name)
+        except BaseException:
+            _remove_tree(copied)
+            for entry in entries:                       # a 0.1.x mark comes back as one of today's
+                self.link(os.path.dirname(entry), name)
+            raise
+        self.unlist(name)                               # marked at this very moment
+
+    def delete(self, part: str, name: str) -> None:
+        """Delete a run's folder; hidden first, so that a kill leaves no run without its files in sight."""
+        import shutil
+        hidden = f"{self}/{part}/.{name}.deleted"
+        os.rename(f"{self}/{part}/{name}", hidden)
+        self.unlist(name)                               # marked at this very moment
+        shutil.rmtree(hidden)
+
+    def fixed(self) -> Iterator[str]:
+        """Mend index, marks and counting, also while runs are made; yield a line for each thing done."""
+        # Entries are listed before runs, and each run is asked for again: one that is not there then is gone.
+        marked = {path: name for _, name, path in _mark_entries(self, [])}
+        names = [*_indexed(self), *_run_names(self, "runs")]
+        listed = {f"{self}/index/{name}.yaml": name for name in names}
+        for entry, name in {**listed, **marked}.items():
+            try:
+                os.stat(f"{self}/runs/{name}/params.yaml")
+                if not _leads(entry) and (_unlink(entry) or entry in listed):
+                    self.link(os.path.dirname(entry), name)
+                    yield f"made {entry[len(self) + 1:]}"
+            except FileNotFoundError:
+                if _unlink(entry):
+                    yield f"took away {entry[len(self) + 1:]}: its run is gone"
+        found: dict[int, str] = {}
+        for _, name in _all_runs(self):
+            other = found.setdefault(_number(name), name)
+            if name != other:
+                _say(f"one number, two runs: {other} and {name}")
+        ids = f"{self}/.ids"
+        if found and os.path.isdir(ids) and not os.path.exists(_claim_path(self, max(found))):
+            # It has come from elsewhere: without the marker, the next claim is above all runs.
+            if _unlink(f"{ids}/.{os.stat(ids).st_ino}"):
+                yield f"the next run's number is above {max(found)}"
+
+    def enlist(self, run: Run, record: _Record) -> None:
+        """Link a new run into the index and its automarks; one of --tmp has neither."""
+        if not run.tmp:
+            self.link(f"{self}/index", run.name)
+            for key in record.marks:
+                self.link(self.mark_folder(key), run.name)
+
+    def mark_folder(self, key: str) -> str:
+        """The folder of a mark, spelled as it is there: Windows and macOS do not tell `Best` from `best`."""
+        folder = str(self)
+        for part in ("marked", *key.split("/")):
+            names = _listed(folder)
+            if part not in names:
+                part = next((name for name in names if name.casefold() == part.casefold()), part)
+            folder = f"{folder}/{part}"
+            if os.path.islink(folder):
+                raise OSError(errno.ELOOP, "is a link, and may lead out of the root: remove it", folder)
+        return folder
+
+    def link(self, folder: str, name: str) -> None:
+        """Link a run's params.yaml into a folder; a copy where the file system has no symlinks."""
+        params, entry = f"{self}/runs/{name}/params.yaml", f"{folder}/{name}.yaml"
+        self.make_folder(folder)
+        try:
+            os.symlink(os.path.relpath(params, folder), entry)
+        except (OSError, NotImplementedError):          # which one differs: a copy works or tells the reason
+            if not os.path.islink(entry):
+                self.write_whole(entry, _read_text(params).encode())
+        try:
+            os.stat(params)
+        except FileNotFoundError:                       # it has failed, or was deleted, meanwhile
+            _unlink(entry)
+            raise
+
+    def unlist(self, name: str, marks: str = "") -> list[str]:
+        """Take a run out of index and marks, or out of those that start so; return its entries there."""
+        entries = [] if marks else [f"{self}/index/{name}.yaml"]
+        entries += [path for mark, run, path in _mark_entries(self, [])
+                    if run == name and f"{mark}/".startswith(marks)]
+        return [entry for entry in entries if _unlink(entry)]
+
+    def claim(self) -> int:
+        """Take the next number, for ever.
+
+        A claim is a file that exclusive create makes once, on any file system; inside stands who holds it.
+        Claims are listed to know where to start, a thousand at most; a listing that is stale on another node
+        costs a few probes and never a number twice. A root without claims (of exman 0.1.x, or copied without
+        hidden files) is listed once: claims count where a marker names the inode of their folder, which a
+        copy does not have.
+        """
+        ids = f"{self}/.ids"
+        self.make_folder(ids)
+        marker = f"{ids}/.{os.stat(ids).st_ino}"
+        is_marked = os.path.exists(marker)
+        block = max(map(int, filter(str.isdecimal, os.listdir(ids))), default=0)
+        claims = [*map(int, filter(str.isdecimal, _listed(f"{ids}/{block}")))]
+        taken = [block * 1000, *claims]
+        if not (is_marked and claims):                  # a stale view of a new block shows it empty
+            taken += [_number(name) for _, name in _all_runs(self)]
+        for number in itertools.count(max(taken) + 1):
+            claim = _claim_path(self, number)
+            self.make_folder(os.path.dirname(claim))
+            if self.create(claim, _holder(os.getpid())):
+                break
+        if not is_marked:
+            self.create(marker)
+        return number
+
+    def make_folder(self, path: str) -> None:
+        """Make a folder and those above it; one that is there stays as it is."""
+        if os.path.isdir(path):
+            return
+        parent = os.path.dirname(path)
+        if parent != path:
+            self.make_folder(parent)
+        try:
+            os.mkdir(path)
+            self.share(path)
+        except OSError:                                 # FileExistsError, or first that the disk is read-only
+            if not os.path.isdir(path):                 # another process was faster
+                raise
+
+    def write_whole(self, path: str, data: bytes, synced: bool = False) -> None:
+        """Write a file whole or not at all: first under a hidden name that nobody can foresee."""
+        folder, name = os.path.split(path)
+        hidden = f"{folder}/.{name}.{os.urandom(8).hex()}"
+        try:
+            self.create(hidden, data, synced)
+            os.replace(hidden, path)
+        except BaseException:
+            _unlink(hidden)
+            raise
+
+    def create(self, path: str, data: bytes = b"", synced: bool = False) -> bool:
+        """Write a new file, never through a planted link; False where one of this name is there already."""
+        try:
+            with open(path, "xb", buffering=0) as file:
+                while data:
+                    data = data[file.write(data):]
+                if synced:
+                    _sync(file)
+        except OSError as error:
+            # Of open, which alone names the path: FileExistsError, and EPERM where sshfs means that.
+            if error.filename and os.path.lexists(path):
+                return False
+            error.filename = path
+            raise
+        self.share(path)
+        return True
+
+    def share(self, path: str) -> None:
+        """Let the group do what the owner may; by chmod, for the umask belongs to all of the script."""
+        if self.shared:
+            mode = os.stat(path).st_mode
+            try:
+                os.chmod(path, mode | (mode & 0o700) >> 3)
+            except OSError:
+                pass                                    # FAT and some mounts have no modes
+
+
+def _sync(file: Any) -> None:
+    try:
+        os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):     # a file system without fsync
+            raise
+
+
+def _leads(entry: str) -> bool:
+    """Whether an entry leads to a file or is one; in a clone with core.symlinks=false it is a link's text."""
+    head = _head(entry)
+    return os.path.exists(entry) and not (isinstance(head, bytes) and head.startswith(b".."))
+
+
+def _params(run: Run, record: _Record) -> bytes:
+    """params.yaml: the parameters, then the run's own root, time and id."""
+    moment = "{}-{}-{}T{}:{}:{}".format(*run.name.split("-")[1:7])
+    own = f"root: {_flow(f'{run._part}/{run.name}')}\ntime: '{moment}'\nid: {run.id}\n"
+    return (record.body + own).encode("utf-8")
 
 
 def _rename(source: str, target: str) -> None:
@@ -1561,187 +1736,11 @@ def _rename(source: str, target: str) -> None:
     os.rename(source, target)
 
 
-def _claim(root: str, shared: bool) -> int:
-    """Take the next number, for ever.
-
-    A claim is a file that exclusive create makes once, on any file system; inside stands who holds it. Claims
-    are listed to know where to start, a thousand at most; a listing that is stale on another node costs a few
-    probes and never a number twice. A root without claims (of exman 0.1.x, or copied without hidden files) is
-    listed once: claims count where a marker names the inode of their folder, which a copy does not have.
-    """
-    ids = f"{root}/.ids"
-    _make_folder(ids, shared)
-    names, marker = os.listdir(ids), f".{os.stat(ids).st_ino}"
-    block = max(map(int, filter(str.isdecimal, names)), default=0)
-    claims = [*map(int, filter(str.isdecimal, _listed(f"{ids}/{block}")))]
-    taken = [0, block * 1000 - 1, *claims]
-    if marker not in names or not claims:               # a stale view of a new block shows it empty
-        taken += [_number(name) for _, name in _all_runs(root)]
-    for number in itertools.count(max(taken) + 1):
-        claim = _claim_path(root, number)
-        _make_folder(os.path.dirname(claim), shared)
-        if _create(claim, shared, _holder(os.getpid())):
-            break
-    if marker not in names:
-        _create(f"{ids}/{marker}", shared)
-    return number
-
-
-def _claim_path(root: str, number: int) -> str:
-    return f"{root}/.ids/{number // 1000}/{number}"
-
-
-def _claimant(root: str, number: int) -> tuple[str, int, int] | None:
-    """Host, pid and start time of the process that took a number; None where its claim does not say."""
-    try:
-        # The blank at the end tells a claim that was written to its end.
-        host, pid, start, _ = _read_text(_claim_path(root, number)).split(" ")
-        return host, int(pid), int(start)
-    except ValueError:
-        return None
-
-
-def _make_folder(path: str, shared: bool) -> None:
-    """Make a folder and those above it; one that is there stays as it is."""
-    if os.path.isdir(path):
-        return
-    parent = os.path.dirname(path)
-    if parent != path:
-        _make_folder(parent, shared)
-    try:
-        os.mkdir(path)
-        _share(path, shared)
-    except OSError:                                     # FileExistsError, or first that the disk is read-only
-        if not os.path.isdir(path):                     # another process was faster
-            raise
-
-
-def _share(path: str, shared: bool) -> None:
-    """Let the group do what the owner may; by chmod, for the umask belongs to all threads of the script."""
-    if shared:
-        mode = stat.S_IMODE(os.stat(path).st_mode)
-        try:
-            os.chmod(path, mode | (mode & 0o700) >> 3)
-        except OSError:
-            pass                                        # FAT and some mounts have no modes
-
-
-def _create(path: str, shared: bool, data: bytes = b"", synced: bool = False) -> bool:
-    """Write a new file, never through a planted link; False where one of this name is there already."""
-    try:
-        file = open(path, "xb", buffering=0)
-    except OSError:
-        if os.path.lexists(path):                       # FileExistsError, and EPERM where sshfs means that
-            return False
-        raise
-    with _naming(path), file:
-        while data:
-            data = data[file.write(data):]
-        try:
-            if synced:
-                os.fsync(file.fileno())
-        except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):     # it knows no fsync
-                raise
-    _share(path, shared)
-    return True
-
-
-class _naming(str):
-    """A path that OSErrors inside the block name: write and fsync know a descriptor alone."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            error.filename = str(self)
-
-
-def _write_whole(path: str, data: bytes, shared: bool, synced: bool = False) -> None:
-    """Write a file whole or not at all: first under a hidden name that nobody can foresee."""
-    folder, name = os.path.split(path)
-    hidden = f"{folder}/.{name}.{os.urandom(8).hex()}"
-    try:
-        _create(hidden, shared, data, synced)
-        os.replace(hidden, path)
-    except BaseException:
-        _unlink(hidden)
-        raise
-
-
-def _link(root: str, path: str, name: str, shared: bool) -> None:
-    """Link a path below the root to a run's params.yaml; a copy where the file system has no symlinks."""
-    params, folder = f"{root}/runs/{name}/params.yaml", os.path.dirname(path)
-    _make_folder(folder, shared)
-    try:
-        os.symlink(os.path.relpath(params, folder), path)
-    except (OSError, NotImplementedError):              # which one differs: a copy works or tells the reason
-        if not os.path.islink(path):
-            with _naming(params), open(params, "rb") as file:
-                data = file.read()
-            _write_whole(path, data, shared)
-    if _is_gone(root, name):                            # it has failed, or was deleted, meanwhile
-        _unlink(path)
-        raise FileNotFoundError(errno.ENOENT, "the run is not there (any more)", f"{root}/runs/{name}")
-
-
-def _is_gone(root: str, name: str) -> bool:
-    try:
-        os.stat(f"{root}/runs/{name}/params.yaml")
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        pass                                            # what cannot be looked at may well be there
-    return False
-
-
-def _mark(root: str, key: str, name: str, shared: bool) -> None:
-    """Link a run under marked/<key>/; ValueError where a mark is there that differs in case alone."""
-    folder = _mark_folder(root, key)
-    there = folder[len(f"{root}/marked/"):]
-    if there != key:
-        raise ValueError(f"mark {key!r:.99} differs in case alone from {there!r:.99}: use that")
-    _link(root, f"{folder}/{name}.yaml", name, shared)
-
-
-def _mark_folder(root: str, key: str) -> str:
-    """The folder of a mark, spelled as it is there: Windows and macOS do not tell `Best` from `best`."""
-    folder = root
-    for part in ("marked", *filter(None, key.split("/"))):
-        names = [] if folder == root else _listed(folder)
-        if part not in names:
-            part = next((name for name in names if name.casefold() == part.casefold()), part)
-        folder = f"{folder}/{part}"
-        if os.path.islink(folder):
-            raise OSError(errno.ELOOP, "is a link, and may lead out of the root: remove it", folder)
-    return folder
-
-
 def _listed(folder: str) -> list[str]:
     try:
         return os.listdir(folder)
     except (FileNotFoundError, NotADirectoryError):
         return []
-
-
-def _unlist(root: str, name: str, key: str = "") -> list[str]:
-    """Take a run out of a mark and those below it, or out of the index and all marks; return its entries."""
-    index = [] if key else [f"{root}/index/{name}.yaml"]
-    entries = [*index, *_entries_below(root, key, name)]
-    return [entry for entry in entries if _unlink(entry)]
-
-
-def _entries_below(root: str, key: str, name: str = "") -> Iterator[str]:
-    """The entries of a run, or of all, under a mark and those below it, or under all."""
-    if not key and os.path.islink(f"{root}/marked"):
-        return                                          # not exman's
-    for folder, folders, files in os.walk(_mark_folder(root, key)):
-        # exman 0.1.x marked with links to folders.
-        links = [entry for entry in folders if os.path.islink(f"{folder}/{entry}")]
-        for entry in files + links:
-            if not name or entry in (name, f"{name}.yaml"):
-                yield f"{folder}/{entry}"
 
 
 def _unlink(path: str) -> bool:
@@ -1752,133 +1751,52 @@ def _unlink(path: str) -> bool:
     return True
 
 
-def _move_to_fails(root: str, part: str, name: str, shared: bool) -> None:
-    """Move a run to fails/, its links first; they come back where it has to stay."""
-    source, target, copied = f"{root}/{part}/{name}", f"{root}/fails/{name}", f"{root}/fails/.{name}"
-    _make_folder(f"{root}/fails", shared)
-    entries = _unlist(root, name)
-    try:
-        try:
-            _rename(source, target)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            # Another disk: neither side is in sight unless whole.
-            import shutil
-            shutil.copytree(source, copied, symlinks=True)
-            os.rename(copied, target)
-            _delete_files(root, part, name)
-    except BaseException:
-        _remove_tree(copied)
-        for entry in entries:                           # a 0.1.x mark comes back as one of today's
-            _link(root, f"{os.path.dirname(entry)}/{name}.yaml", name, shared)
-        raise
-    _unlist(root, name)                                 # marked at this very moment
-
-
-def _delete_files(root: str, part: str, name: str) -> None:
-    """Delete a run's folder; hidden first, so that a kill leaves no run without its files in sight."""
-    import shutil
-    hidden = f"{root}/{part}/.{name}.deleted"
-    os.rename(f"{root}/{part}/{name}", hidden)
-    _unlist(root, name)                                 # marked at this very moment
-    with _naming(hidden):
-        shutil.rmtree(hidden)
-
-
 def _remove_tree(path: str) -> None:
     import shutil
     shutil.rmtree(path, ignore_errors=True)
 
 
-def _fixed(root: str) -> Iterator[str]:
-    """Mend index, marks and claims, also while runs are made; yield a line for each thing done."""
-    # Entries are listed before the runs, and each run is asked for again: one that is not there then is gone.
-    entries = [*_indexed(root).values(), *_entries_below(root, "")]
-    wanted = dict.fromkeys(f"{root}/index/{name}.yaml" for name in _run_names(root, "runs"))
-    shared = bool(wanted) and bool(os.stat(f"{root}/runs").st_mode & stat.S_IWGRP)
-    for entry in [*entries, *wanted]:
-        shown, name = _shown(entry[len(root) + 1:]), _pattern(r"\.yaml\Z").sub("", os.path.basename(entry))
-        if not _pattern(_RUN_NAME).fullmatch(name):
-            continue
-        if _is_gone(root, name):
-            if _unlink(entry):
-                yield f"took away {shown}: its run is gone"
-        elif _leads_nowhere(entry, name) and (_unlink(entry) or entry in wanted):
-            try:
-                _link(root, f"{os.path.dirname(entry)}/{name}.yaml", name, shared)
-                yield f"made {shown}"
-            except FileNotFoundError:
-                pass                                    # it has failed, or was deleted, meanwhile
-    names: dict[int, set[str]] = {}
-    for _, name in _all_runs(root):
-        names.setdefault(_number(name), set()).add(name)
-    for number, same in names.items():
-        if len(same) > 1:
-            _say(f"number {number} has several runs: {_shown(', '.join(sorted(same)))}")
-        if os.path.isdir(f"{root}/.ids"):               # else the next run lists all, and claims above them
-            claim = _claim_path(root, number)
-            _make_folder(os.path.dirname(claim), shared)
-            if _create(claim, shared):
-                yield f"claimed the number {number}, which has a run"
-
-
-def _leads_nowhere(entry: str, name: str) -> bool:
-    """Whether a link is missing, dangles, or has become a text, as in a clone with core.symlinks=false."""
-    try:
-        led = "" if os.path.islink(entry) else _read_text(entry)
-    except ValueError:
-        led = ""
-    led = led.replace("\\", "/").strip("./\n")
-    return led in (f"runs/{name}", f"runs/{name}/params.yaml") or not os.path.exists(entry)
+def _claim_path(root: str, number: int) -> str:
+    return f"{root}/.ids/{number // 1000}/{number}"
 
 
 # What stands in no file name on Linux, macOS or Windows, or breaks a line of a listing.
 _NOT_IN_NAMES = r"[\x00-\x1f\x7f-\x9f/\\:*?\"<>|\u2028\u2029\ud800-\udfff]"
-# A run, a hidden name, blanks and dots that Windows drops, its devices.
-_NO_FOLDER = _RUN_NAME + r"||[.\s].*|.*[.\s]|(?i:con|prn|aux|nul|(?:com|lpt)[0-9\xb9\xb2\xb3])\s*(?:\..*)?"
+# That, a run, a hidden name, blanks and dots that Windows drops, its devices.
+_NO_NAME = (rf"(?s).*{_NOT_IN_NAMES}.*|{_RUN_NAME}|[. ].*|.*[. ]|"
+            r"(?i:con|prn|aux|nul|(?:com|lpt)[0-9\xb9\xb2\xb3])\s*(?:\..*)?")
 _MAX_NAME = 180                                         # bytes: 255 less number, time, .yaml and a hidden end
 
 
 def _check_name(name: str) -> None:
     """Refuse, by ValueError, a --name that cannot end a folder's name."""
-    wrong = _wrong(f"-{name}") if name else "it is empty"       # -aux and -.x are names as any other
-    if wrong:
-        raise ValueError(f"--name {name!r:.99}: {wrong}")
+    if not name or not _is_name(f"-{name}"):            # -aux and -.x are names as any other
+        raise ValueError(f"--name {name!r:.99}: give {_GOOD_NAME}")
 
 
 def _check_mark(key: str) -> str:
-    """A mark's key as parts joined by /; argparse says what is wrong with it."""
-    parts = [part for part in key.replace(os.sep, "/").split("/") if part]
-    if key.startswith("/") or ".." in parts or not 0 < len(parts) <= 16:
-        wrong = "give a relative name such as best/lr"
-    elif key.strip("/").isdigit():
-        wrong = f"that names a run: the key comes first, then the runs, as in `mark best {key:.99}`"
-    else:
-        wrong = next(filter(None, map(_wrong, parts)), "")
-    if wrong:
-        raise ArgumentTypeError(f"mark {key!r:.99}: {wrong}")
-    return "/".join(parts)
+    """A mark's key as it is, for argparse, if it is a relative path of names and not meant for a run."""
+    parts = key.split("/")
+    if key.isdigit() or len(parts) > 16 or not all(map(_is_name, parts)):
+        raise ArgumentTypeError(f"{key!r:.99}: it comes first, such as best/lr; its parts: {_GOOD_NAME}")
+    return key
+
+
+_GOOD_NAME = f"1 to {_MAX_NAME} bytes that every system has in names, no dots or blanks around, no run"
 
 
 def _mark_part(text: str) -> str:
     """A folder's name for any value: `a/b` -> `a-b`, `.x.` -> `x`, nothing -> `-`, `con` -> `-con`."""
     encoding = sys.getfilesystemencoding()              # a name's bound is in bytes
     name = text.encode(encoding, "replace")[:_MAX_NAME].decode(encoding, "ignore")
-    name = _pattern(_NOT_IN_NAMES).sub("-", name)
-    name = _pattern(r"\A[.\s]+|[.\s]+\Z").sub("", name)
-    return f"-{name}" if _wrong(name) else name
+    name = _pattern(_NOT_IN_NAMES).sub("-", name).strip(". ")
+    return name if _is_name(name) else f"-{name}"
 
 
-def _wrong(part: str) -> str:
-    """Why a text is no name for a folder on Linux, macOS and Windows; '' where it is one."""
-    stranger = _pattern(_NOT_IN_NAMES).search(part)
-    if stranger:
-        return f"{stranger.group()!r} cannot stand in a file name"
-    too_long = len(part.encode()) > _MAX_NAME + 1       # with the dash before it
-    if too_long or _pattern(_NO_FOLDER).fullmatch(part):
-        return f"give 1 to {_MAX_NAME} bytes without blanks and dots around, no run and no device of Windows"
-    return ""
+def _is_name(part: str) -> bool:
+    """Whether a text can name a folder on Linux, macOS and Windows, and is no run's name."""
+    # One byte more, for the dash before a name.
+    return not _pattern(_NO_NAME).fullmatch(part) and 0 < len(part.encode()) <= _MAX_NAME + 1
 
 
 def _config_path(word: str, root: str) -> str:
@@ -1890,7 +1808,7 @@ def _config_path(word: str, root: str) -> str:
     if found:
         word = os.path.join(root, *found[0])
     elif _is_number(word) and not os.path.lexists(word):
-        raise ValueError(f"{word:.99}: there is no run of this number in {_shown(root)}")
+        raise ValueError(f"no run {word:.99} in {_shown(root)}")
     return os.path.join(word, "params.yaml") if os.path.isdir(word) else word
 
 
@@ -1936,11 +1854,12 @@ def _read_text(path: str) -> str:
         raise ValueError(f"{_shown(path):.999}: {getattr(error, 'strerror', None) or error}") from None
 
 
-def _reason(error: OSError) -> str:
+def _reason(error: Exception) -> str:
     """One line: the path, what the system says, and what to do about what people meet."""
-    code = errno.errorcode.get(error.errno or 0, "unknown")
+    code = errno.errorcode.get(getattr(error, "errno", 0), "unknown")
     advice = next((words for codes, words in _ADVICE.items() if code in codes), "")
-    return ": ".join(filter(None, [_shown(error.filename or ""), error.strerror or str(error), advice]))
+    path = _shown(getattr(error, "filename", None) or "")
+    return ": ".join(filter(None, [path, getattr(error, "strerror", None) or str(error), advice]))
 
 
 _ADVICE = {
@@ -1991,23 +1910,37 @@ _BEQUEST: list[str] = []                        # what this process leaves for i
 
 
 def _launch(settings: _Settings, record: _Record, earlier: Run | None) -> Run:
-    """Make the run of one parse, or join the one that its job has made; earlier: that of the stage before."""
-    root, shared, nth = settings.folder(), settings.shared, next(_PARSES)
-    digest, (rank, launch) = _digest(record.identity), _job(os.environ)
-    folder = f"{root}/.launches/" + _digest(f"{launch} {nth}")
-    joined = _inherited(f"{digest} {root}")
-    if joined is None and rank > 0 and not (earlier and earlier._is_mine):
-        joined = _awaited(folder, digest, rank, shared)
-    if joined:
-        part, name, signature = joined
-        run = Run(root, part, name, rank=signature, shared=shared)
-    else:
-        run = _own_run(root, settings, record, earlier, f"{digest}-{nth}")
+    """The run of one parse; earlier: that of the stage before.
+
+    In this order: its parent's, that of rank 0, of its job's earlier start, of its earlier stage, a new one.
+    """
+    root, nth, digest = settings.folder(), next(_PARSES), _digest(record.identity)
+    (rank, launch), start = _job(), _count("SLURM_RESTART_COUNT")
+    of_launch = f"{root}/.launches/" + _digest(f"{launch} {nth}")
+    of_job = f"{root}/.launches/" + _digest(f"{[*map(_env, _TASK)]} {digest} {nth}")
+    mine = earlier if earlier and earlier._maker == os.getpid() else None
+    joined = _inherited(root, digest)
+    if not joined and rank > 0 and not mine:
+        joined = _awaited(root, of_launch, digest, rank)
+    run, news = joined, ""
+    if not run and start > 0:
+        run = _requeued(root, of_job, digest, start, record)
+        news = " goes on" if run else ""
+    if not run and mine and mine._base.take_over(mine, record):
+        run = mine
+    run = run or root.make_run(record)
+    if not joined:
         if rank == 0:
-            _publish(folder, digest, rank, run)
-    if len(_BEQUEST) < 16:                      # a script parses a few times; the environment has its bounds
-        _BEQUEST.append(f"{digest} {run._base}/{run._part}/{run.name}/{run._rank}")
-        os.environ["EXMAN_RUNS"] = "\n".join(_BEQUEST)
+            _publish(run, of_launch, digest, rank)
+        if _env("SLURM_JOB_ID"):
+            _publish(run, of_job, digest, start)
+        for note in record.notes:
+            _say(note)
+        if not mine or mine.name != run.name:
+            _say(f"run {run.id}{news}: {run._folder()}")
+    _BEQUEST.append(f"{digest} {run._base}/{run._part}/{run.name}/{run._rank}")
+    # A script parses a few times, and the environment has its bounds.
+    os.environ["EXMAN_RUNS"] = "\n".join(_BEQUEST[:16])
     return run
 
 
@@ -2017,68 +1950,64 @@ def _digest(text: str) -> str:
     return f"{int.from_bytes(text.encode('utf-8', 'replace'), 'big') % prime:x}"
 
 
-def _inherited(told: str) -> list[str] | None:
-    """Part, name and rank of the run of the process that this is a worker of, if it has the same parameters.
+def _inherited(root: _Root, digest: str) -> Run | None:
+    """The run of the process that this is a worker of, if it has the same parameters.
 
     Workers are those of multiprocessing while they import the main script again, and the ranks that Lightning
     starts by itself: LOCAL_RANK from 1 on, no RANK.
     """
-    process = sys.modules.get("multiprocessing.process")
-    local_rank = 0 if "RANK" in os.environ else max(0, _count(os.environ.get("LOCAL_RANK", "")))
-    if local_rank or (process and hasattr(process.current_process(), "_inheriting")):
+    local_rank = 0 if "RANK" in os.environ else max(0, _count("LOCAL_RANK"))
+    if local_rank or _worker()[1]:
         for line in _LEFT:
-            theirs, *words = line.rsplit("/", 3)
-            if theirs == told:
+            told, *words = line.rsplit("/", 3)
+            if told == f"{digest} {root}":
                 _LEFT.remove(line)              # the next parse joins the next run
                 part, name, rank = words
-                return [part, name, rank or str(local_rank or "")]
+                return Run(root, part, name, rank=rank or str(local_rank or ""))
     return None
 
 
-def _worker_name() -> str:
-    """The name of this multiprocessing worker, such as SpawnProcess-1, or '' where it is none."""
-    process = sys.modules.get("multiprocessing.process")
+def _worker() -> tuple[str, bool]:
+    """The name of this worker of multiprocessing, '' in other processes; whether it imports the script."""
+    process: Any = sys.modules.get("multiprocessing.process")
     if process is None:
-        return ""
+        return "", False
     worker = process.current_process()
-    # While it imports the main script, it has no parent yet.
-    if process.parent_process() is None and not hasattr(worker, "_inheriting"):
-        return ""
-    return re.sub(r"[^\w.-]", "-", worker.name)
+    imports = hasattr(worker, "_inheriting")    # and has no parent yet
+    return re.sub(r"[^\w.-]", "-", worker.name) if imports or process.parent_process() else "", imports
 
 
-def _job(environ: Any) -> tuple[int, str]:
-    """The rank that a launcher gave this process, and a name of its launch; -1 where it stands alone."""
-    for rank_name, size_name, local_name, names in () if _worker_name() else _LAUNCHERS:
-        rank, size = _count(environ.get(rank_name, "")), environ.get(size_name, "")
-        # SLURM_PROCID alone is a batch script's, RANK alone a script's own; a rank of a size of 1 is no job.
-        if rank < 0 or (size_name and _count(size) <= max(rank, 1)):
-            continue
-        local = environ.get(local_name)
-        starter = _starter(local_name if local else rank_name)
-        if starter < 0:
-            continue
-        # A script may have set RANK itself, perhaps in the tasks of another launcher.
-        bare = rank_name == "RANK" and not local
-        outer = _job({name: environ[name] for name in environ if name != "RANK"})[1] if bare else ""
-        address = environ.get("MASTER_ADDR", "") if rank_name == "RANK" else ""
-        loopback = address.startswith(("127.", "localhost", "::1"))
-        launch: list[Any] = [rank_name, size, outer, _host() if loopback else ""]
-        launch += [environ.get(name, "") for name in (*_JOB, *names)]
-        if local == size or (bare and loopback and not outer):
-            # On one node: torchrun's names may be `none` and port 29500 each time. Without /proc, no more.
-            launch.append(_holder(starter) if _started(starter) else "")
-            launch.append(environ.get("TORCHELASTIC_RESTART_COUNT", ""))
-        else:
-            # On several, hydra's proxies, which start the ranks, name the port of their mpiexec.
-            words = _proc(starter, "cmdline") + _proc(_stat(starter)[0], "cmdline")
-            launch += re.findall(r"--(?:control|upstream)-(?:host|port)\0[^\0]+", words)
-        return rank, _digest(repr(launch))
-    return -1, ""
+def _job(launchers: Sequence[Any] = _LAUNCHERS) -> tuple[int, str]:
+    """The rank that the inmost launcher gave this process, and a name of its launch; -1 where it is alone."""
+    if not launchers or _worker()[0]:
+        return -1, ""
+    (rank_name, size_name, local_name, names), *outer = launchers
+    rank, size, local = _count(rank_name), _env(size_name), _env(local_name)
+    # SLURM_PROCID alone is a batch script's, RANK alone a script's own; a rank of a size of 1 is no job.
+    is_rank = rank >= 0 and (not size_name or _count(size_name) > max(rank, 1))
+    starter = _starter(local_name if local else rank_name) if is_rank else -1
+    if starter < 0:
+        return _job(outer)
+    # A script may have set RANK itself, perhaps in the tasks of another launcher.
+    around = _job(outer)[1] if rank_name == "RANK" and not local else ""
+    is_local = "MASTER_ADDR" in names and _env("MASTER_ADDR").startswith(("127.", "localhost", "::1"))
+    launch = [rank_name, size, around, _host() if is_local else "", *map(_env, [*_JOB, *names])]
+    if (local and local == size) or (is_local and not local and not around):
+        # On one node: torchrun's names may be `none` and port 29500 each time. Without /proc, no more.
+        launch += [_holder(starter) if _started(starter) else "", _env("TORCHELASTIC_RESTART_COUNT")]
+    # On several, hydra's proxies, which start the ranks, name the port of their mpiexec.
+    words = _proc(starter, "cmdline") + _proc(_stat(starter)[0], "cmdline")
+    launch += re.findall(r"--(?:control|upstream)-(?:host|port)\0[^\0]+", words)
+    return rank, _digest(repr(launch))
 
 
-def _count(text: str) -> int:
+def _env(name: str) -> str:
+    return os.environ.get(name, "")
+
+
+def _count(name: str) -> int:
     """A rank or a size as a launcher wrote it, -1 where that is no number."""
+    text = _env(name)
     return int(text) if _is_number(text) and len(text) < 10 else -1
 
 
@@ -2102,7 +2031,7 @@ def _holder(pid: int) -> bytes:
 
 
 def _host() -> str:
-    return os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
+    return os.uname().nodename if hasattr(os, "uname") else _env("COMPUTERNAME")
 
 
 def _started(pid: int) -> int:
@@ -2113,7 +2042,8 @@ def _started(pid: int) -> int:
 def _stat(pid: int) -> tuple[int, int]:
     """The parent and the start of a process."""
     fields = _proc(pid, "stat").rpartition(")")[2].split() or ["0"] * 20
-    return int(fields[1]), int(fields[19])
+    # A zombie is gone, though its parent has not asked yet.
+    return int(fields[1]), -1 if fields[0] == "Z" else int(fields[19])
 
 
 def _proc(pid: int, name: str) -> str:
@@ -2125,98 +2055,69 @@ def _proc(pid: int, name: str) -> str:
         return ""
 
 
-def _awaited(folder: str, digest: str, rank: int, shared: bool) -> list[str] | None:
-    """Part, name and rank of the run that rank 0 publishes; None: other parameters, or the time is up."""
-    wait = re.match(r"[0-9]+(\.[0-9]+)?\Z", os.environ.get("EXMAN_WAIT", ""))
-    seconds, pause = float(wait.group() if wait else 60), 0.01
-    deadline, ticks = time.monotonic() + seconds, _started(os.getpid())
+def _awaited(root: _Root, folder: str, digest: str, rank: int) -> Run | None:
+    """The run that rank 0 publishes; None where it has other parameters, or the time is up."""
+    seconds, ticks = float(_env("EXMAN_WAIT") or 60), _started(os.getpid())
     # Not by /proc/uptime: that may be the container's, and starts count from the boot of the host.
     age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK") if ticks else 0
-    _make_folder(folder, shared)
-    os.utime(folder)
-    since = os.stat(folder).st_mtime - max(age, 0) - seconds    # by the clock that dates what is published
+    return _found(root, folder, digest, rank, seconds, max(age, 0) + seconds,
+                  f"rank {rank} found no run of its job within {seconds:g} s (EXMAN_WAIT): it makes its own")
+
+
+def _found(root: _Root, folder: str, digest: str, who: int,
+           seconds: float, age: float, otherwise: str) -> Run | None:
+    """A run that is published here within so many seconds, new to this rank or start of a job.
+
+    None where its parameters are others, or, after it was said, where there is none; age: how old it may be.
+    """
+    root.make_folder(folder)
+    deadline = time.monotonic() + seconds
     while True:
-        seen = _seen(folder, digest, rank, since, shared)
-        if seen:
-            return [*seen[1:], str(rank)] if seen[0] == digest else None
-        if time.monotonic() > deadline:
-            _say(f"rank {rank} found no run of its job within {seconds:g} s (EXMAN_WAIT): it makes its own")
-            return None
-        time.sleep(pause)
-        pause = min(pause * 1.5, 0.5)
         os.utime(folder)                        # else a network mount may go on saying that nothing is there
+        since = os.stat(folder).st_mtime - age  # by the clock that dates what is published
+        found = []
+        for entry in os.scandir(folder):
+            words = _pattern(rf"([\w-]+)\.(runs|tmp)\.({_RUN_NAME})").fullmatch(entry.name)
+            if words and entry.stat().st_mtime >= since:
+                found.append((words[1] == digest, words[3], words[2]))
+        for is_ours, name, part in sorted(found, reverse=True):     # its own parameters first, and the newest
+            if root.create(f"{folder}/{who}.{name}"):
+                return Run(root, part, name, rank=str(who)) if is_ours else None
+        if time.monotonic() > deadline:
+            _say(otherwise)
+            return None
+        time.sleep(0.1)
 
 
-def _seen(folder: str, digest: str, who: int, since: float, shared: bool) -> list[str] | None:
-    """Digest, part and name of a run that was published here after a time, and is new to this rank."""
-    found = []
-    for entry in os.scandir(folder):
-        words = entry.name.split(".", 2)
-        if len(words) == 3 and words[1] in _PARTS and _pattern(_RUN_NAME).fullmatch(words[2]):
-            if entry.stat().st_mtime >= since:
-                found.append(words)
-    # Its own parameters first, and the newest.
-    for words in sorted(found, key=lambda words: (words[0] == digest, words[2]), reverse=True):
-        if _create(f"{folder}/{who}.{words[2]}", shared):
-            return words
-    return None
-
-
-def _publish(folder: str, digest: str, who: int, run: Run) -> None:
+def _publish(run: Run, folder: str, digest: str, who: int) -> None:
     """Leave word of a run for the other processes of its job; once in a while, remove what old jobs left."""
     try:
-        _make_folder(folder, run._shared)
-        _create(f"{folder}/{who}.{run.name}", run._shared)
-        _create(f"{folder}/{digest}.{run._part}.{run.name}", run._shared)
-    except OSError as error:
-        _say(f"the other processes of this job will not find run {run.id}: {_reason(error)}")
-    try:
+        run._base.make_folder(folder)
+        run._base.create(f"{folder}/{who}.{run.name}")
+        run._base.create(f"{folder}/{digest}.{run._part}.{run.name}")
         for old in os.scandir(os.path.dirname(folder)) if run.id % 100 == 1 else ():
             if old.stat().st_mtime < time.time() - 60 * 86400:       # a requeue may come weeks later
                 _remove_tree(old.path)
-    except OSError:
-        pass                                    # another process sweeps, too
+    except OSError as error:
+        _say(f"the other processes of this job may not find run {run.id}: {_reason(error)}")
 
 
-def _own_run(root: str, settings: _Settings, record: _Record, earlier: Run | None, digest: str) -> Run:
-    """The run of a process that joins none: of its job's earlier start, of its earlier stage, or new."""
-    job = [os.environ.get(name, "") for name in _TASK]
-    folder, news = f"{root}/.launches/" + _digest(f"{job} {digest}"), ""
-    start = max(0, _count(os.environ.get("SLURM_RESTART_COUNT", "")))
-    run = _requeued(root, folder, start, record, settings.shared) if start else None
-    if run:
-        news = " goes on"
-    elif earlier and earlier._base == root and _take_over(earlier, record):
-        run = earlier
-    else:
-        run = _make_run(root, settings, record)
-    if job[0]:
-        _publish(folder, digest, start, run)
-    for note in record.notes:
-        _say(note)
-    if not earlier or earlier.name != run.name:
-        path, here = run._folder(), os.path.join(_absolute(os.curdir), "")
-        _say(f"run {run.id}{news}: {_shown(path[len(here):] if path.startswith(here) else path)}")
-    return run
-
-
-def _requeued(root: str, folder: str, start: int, record: _Record, shared: bool) -> Run | None:
+def _requeued(root: _Root, folder: str, digest: str, start: int, record: _Record) -> Run | None:
     """The run in which this start of a job of Slurm goes on; out of fails/ where it had failed."""
-    _make_folder(folder, shared)
-    seen = _seen(folder, "", start, 0, shared)
-    if seen:
-        run = Run(root, seen[1], seen[2], shared=shared, maker=os.getpid())
+    run = _found(root, folder, digest, start, 0, float("inf"),
+                 "this job was requeued, and no run of its earlier starts has these parameters: a new one")
+    if run:
+        run._maker, run._rank = os.getpid(), ""
         try:
             os.rename(f"{root}/fails/{run.name}", f"{root}/{run._part}/{run.name}")
-            _list(root, run.name, record, shared)
+            root.enlist(run, record)
         except OSError:
             pass                                # it had not failed
         if os.path.isdir(run._folder()):
             _unlink(f"{run._folder()}/end.yaml")
             # It counts as running while this process is there.
-            _write_whole(_claim_path(root, run.id), _holder(os.getpid()), shared)
+            root.write_whole(_claim_path(root, run.id), _holder(os.getpid()))
             return run
-    _say("this job was requeued, and no run of its earlier starts has these parameters: a new one")
     return None
 
 
@@ -2989,7 +2890,12 @@ def _end(root: str, run: _Entry) -> tuple[str, float]:
 
 def _unended(root: str, name: str) -> str:
     """What has become of a run that has no end.yaml."""
-    host, pid, start = _claimant(root, _number(name)) or ("", 0, 0)
+    try:
+        # The blank at the end tells a claim that was written to its end.
+        host, *numbers, _ = _read_text(_claim_path(root, _number(name))).split(" ")
+        pid, start = map(int, numbers)
+    except ValueError:
+        return "unknown"
     if host != _host():
         return "unknown"
     now = _started(pid)
@@ -3046,6 +2952,8 @@ def _mark_entries(root: str, problems: list[str]) -> Iterator[tuple[str, str, st
     """(mark, run name, path) of every entry, the outer marks first. Links to folders are not entered."""
     folders = [("", os.path.join(root, "marked"))]
     for mark, folder in folders:                        # it grows while it is walked
+        if os.path.islink(folder):                      # it is not exman's
+            continue
         try:
             with os.scandir(folder) as listing:
                 entries = sorted(listing, key=lambda entry: entry.name)
@@ -3107,15 +3015,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _shell("exman", sys.argv[1:] if argv is None else argv, "." if is_here else "exman")
 
 
-def _shell(prog: str, words: Sequence[str], root: str) -> int:
+def _shell(prog: str, words: Sequence[str], folder: str) -> int:
     """Carry out a verb; what it does not find, or cannot do, is one line on stderr and status 1."""
     args = _shell_args(prog, words)
     if sys.stdout is None:                              # `exman fix >&-`
         sys.stdout = open(os.devnull, "w")
     if hasattr(sys.stdout, "reconfigure"):              # cmd: undecodable words as they were typed
         sys.stdout.reconfigure(errors="surrogateescape" if args.verb == "cmd" else "backslashreplace")
-    root = os.path.abspath(args.root or root)
+    root = _Root(os.path.abspath(os.path.expanduser(args.root or folder)))
     try:
+        root.shared = os.path.isdir(f"{root}/runs") and os.stat(f"{root}/runs").st_mode & stat.S_IWGRP > 0
         if not os.path.isdir(root):
             raise ValueError(f"there is no root at {root}: give --root DIR, or change to its folder")
         status: int | None = globals()[f"_verb_{args.verb}"](root, args)
@@ -3281,7 +3190,7 @@ def _verb_cmd(root: str, args: Any) -> None:
     print(shlex.join(words))
 
 
-def _change(root: str, args: Any) -> int:
+def _change(root: _Root, args: Any) -> int:
     """Mark, unmark or delete runs; say in one line which, and on stderr which not."""
     runs = _all_runs(root)
     if args.verb == "unmark":
@@ -3292,15 +3201,19 @@ def _change(root: str, args: Any) -> int:
     done = []
     for part, name in found:
         try:
-            if args.verb == "mark":
-                _mark(root, args.key, name, bool(os.stat(f"{root}/runs").st_mode & stat.S_IWGRP))
+            if args.verb != "mark":
+                root.unlist(name, args.key and f"{args.key}/")
+            elif part == "runs":
+                folder = root.mark_folder(args.key)
+                root.link(folder, name)
+                args.key = folder[len(f"{root}/marked/"):]      # as it is spelled there
             else:
-                _unlist(root, name, args.key)
+                raise ValueError("no mark leads there")
             if args.all:
-                _delete_files(root, part, name)
+                root.delete(part, name)
             done.append(str(_number(name)))
-        except OSError as error:
-            lines.append(_reason(error))
+        except (OSError, ValueError) as error:
+            lines.append(f"{part}/{name}: {_reason(error)}")
     if done:
         did = "deleted" if args.all else "taken out of index and marks"
         print(f"{args.verb}ed {args.key}" if args.key else did, ", ".join(done), sep=": ")
@@ -3352,9 +3265,9 @@ def _verb_marks(root: str, args: Any) -> None:
         print(f"{len(names):6}  {_cell_text(mark)}")
 
 
-def _verb_fix(root: str, args: Any) -> None:
-    for line in _fixed(root):
-        print(line)
+def _verb_fix(root: _Root, args: Any) -> None:
+    for line in root.fixed():
+        print(_shown(line))
 
 
 if __name__ == "__main__":
