@@ -91,7 +91,7 @@ class Run:
 
     @property
     def time(self) -> datetime.datetime:
-        return next(_times([self.name]))
+        return _time(self.name)
 
     @property
     def _is_mine(self) -> bool:
@@ -1562,7 +1562,7 @@ class _Root(str):
     def fixed(self) -> Iterator[str]:
         """Mend index, marks and counting, also while runs are made; yield a line for each thing done."""
         # Entries are listed before runs, and each run is asked for again: one that is not there then is gone.
-        marked = {path: name for _, name, path in _mark_entries(self, [])}
+        marked = {path: name for runs in _marks(self, []).values() for name, path in runs.items()}
         names = [*_indexed(self), *_run_names(self, "runs")]
         listed = {f"{self}/index/{name}.yaml": name for name in names}
         for entry, name in {**listed, **marked}.items():
@@ -1622,8 +1622,8 @@ class _Root(str):
     def unlist(self, name: str, marks: str = "") -> list[str]:
         """Take a run out of index and marks, or out of those that start so; return its entries there."""
         entries = [] if marks else [f"{self}/index/{name}.yaml"]
-        entries += [path for mark, run, path in _mark_entries(self, [])
-                    if run == name and f"{mark}/".startswith(marks)]
+        entries += [runs[name] for mark, runs in _marks(self, []).items()
+                    if name in runs and f"{mark}/".startswith(marks)]
         return [entry for entry in entries if _unlink(entry)]
 
     def claim(self) -> int:
@@ -1715,8 +1715,11 @@ def _sync(file: Any) -> None:
 
 def _leads(entry: str) -> bool:
     """Whether an entry leads to a file or is one; in a clone with core.symlinks=false it is a link's text."""
-    head = _head(entry)
-    return os.path.exists(entry) and not (isinstance(head, bytes) and head.startswith(b".."))
+    try:
+        text = _bytes(entry)
+    except (OSError, ValueError):
+        text = b""
+    return os.path.exists(entry) and not text.startswith(b"..")
 
 
 def _params(run: Run, record: _Record) -> bytes:
@@ -2561,14 +2564,14 @@ _REFUSED = {
 if TYPE_CHECKING:
     _Path = Union[str, os.PathLike[str]]
     _Results = Union[_Path, Callable[[pathlib.Path], Any], None]
-    _Entry = tuple[int, str, str, str]                  # a run's number, name and part, the path of its entry
-    _Columns = dict[str, list[Any]]                     # the cells by key
+    _Entry = tuple[int, str, pathlib.Path, str]         # a run's number, name and part, the path of its entry
+    _Block = dict[str, Sequence[Any]]                   # the cells by key, of one run or several
+    _Columns = dict[str, list[Any]]                     # and of all
 
 _HEAD = 1 << 16                                         # bytes: all that nearly every file has
-_AT_ONCE, _READERS, _FIRST_READS, _SLOW_READ = 512, 16, 32, 0.0005
-_MAX_LAYOUTS = 64
-_COMMENT_LINE, _KEY_LINE = r"# [ -~]*\n", r"(?!(?i:null|true|false):)[A-Za-z_][A-Za-z0-9_]*: .*\n"
-_OWN_LINES = r"root: [\w./-]+\ntime: '[0-9T:-]+'\nid: [0-9]{1,15}\n"
+_FIRST_READS, _AT_ONCE, _READERS, _SLOW_READ = 32, 512, 16, 0.0005
+_OWN_KEY = r"(?!(?:root|time|id|(?i:null|true|false))\Z)[A-Za-z_][A-Za-z0-9_]*"
+_OWN_END = r"[ -~]*\nroot: [\w./-]+\ntime: '[0-9T:-]+'\nid: [0-9]{1,15}\n"
 
 
 class Index:
@@ -2581,13 +2584,12 @@ class Index:
 
     def __init__(self, root: _Path) -> None:
         from pathlib import Path
-        self.root = Path(os.path.abspath(os.fsdecode(root)))
+        self.root = Path(os.path.abspath(os.path.expanduser(os.fsdecode(root))))
 
     def __repr__(self) -> str:
         root = os.fspath(self.root)
-        runs = sum(map(bool, map(_pattern(_ENTRY_NAME).fullmatch, _listed(f"{root}/index"))))
-        fails, marks = _run_names(root, "fails"), _marks(root)
-        return f"<Index {root!r}: {runs} runs, {len(fails)} failed, {len(marks)} marks>"
+        runs, fails, marks = len(_indexed(root)), len(_run_names(root, "fails")), len(_marks(root, []))
+        return f"<Index {root!r}: {runs} runs, {fails} failed, {marks} marks>"
 
     def info(self, mark: _Path | None = None, *, results: _Results = None, ended: bool = False) -> Any:
         """Return a DataFrame with a row a run, sorted by id; without pandas, a list of dicts.
@@ -2599,24 +2601,16 @@ class Index:
         its ending), or what a function makes of each root: a dict, or one value. An unknown mark is a
         KeyError; what cannot be read costs its row, or its cells, and a warning.
         """
-        import gc
         import warnings
-        collecting = gc.isenabled()
-        gc.disable()                                    # rows make no cycles to look for in all of a notebook
-        try:
-            columns, problems = _table(os.fspath(self.root), mark, results, ended)
-        finally:
-            if collecting:
-                gc.enable()
+        columns, problems = _table(os.fspath(self.root), mark, results, ended)
         for problem in problems:
             warnings.warn(problem, stacklevel=2)
         try:
             import pandas
         except ImportError:
             return _dicts(columns)
-        rows = range(len(columns["id"]))
         # As Series, for the constructor of a frame would guess: str from objects, seconds from times.
-        series = {key: pandas.Series(cells, rows, _dtype(key, cells)) for key, cells in columns.items()}
+        series = {key: pandas.Series(cells, dtype=_dtype(key, cells)) for key, cells in columns.items()}
         return pandas.DataFrame(series, copy=False)
 
 
@@ -2627,16 +2621,14 @@ def _dicts(columns: _Columns) -> list[dict[str, Any]]:
 def _dtype(key: str, cells: list[Any]) -> str:
     """The pandas dtype that holds every cell unchanged, None among numbers aside."""
     kinds = {*map(type, cells)}
-    ints = [cell for cell in cells if type(cell) is int] if int in kinds else []
-    small = -1 << 63 <= min(ints, default=0) and max(ints, default=0) < 1 << 63
+    sizes = [abs(cell) for cell in cells if type(cell) is int] if int in kinds else [0]
     if key == "time":
         return "datetime64[ns]"
-    if kinds == {bool}:
-        return "bool"
-    if key == "id" or kinds == {int} and small:
+    if key == "id" or kinds == {int} and max(sizes) < 1 << 63:
         return "int64"
-    numbers = kinds <= {int, float, type(None)} and not kinds <= {type(None)}
-    return "float64" if numbers and small and all(float(cell) == cell for cell in ints) else "object"
+    if kinds & {int, float} and kinds <= {int, float, type(None)} and max(sizes) <= 1 << 53:
+        return "float64"
+    return "bool" if kinds == {bool} else "object"
 
 
 def _table(root: str, mark: _Path | None = None, results: _Results = None, ended: bool = False,
@@ -2645,247 +2637,207 @@ def _table(root: str, mark: _Path | None = None, results: _Results = None, ended
 
     results and ended as in info(); fails: those in fails/ too; missing: the cell of a run that has none.
     """
-    from pathlib import Path
     problems: list[str] = []
-    runs, params = _parameters(root, _entries(root, mark, fails, problems), problems, missing)
-    parents = {part: Path(root, part) for part in _PARTS}
-    folders = [parents[part] / name for _, name, part, _ in runs]
-    times = [*_times([run[1] for run in runs])]
-    columns: _Columns = {"id": [run[0] for run in runs], "time": times, "root": folders}
-    _add(columns, "_", params, missing)
+    columns: _Columns = {}
+    if not (results is None or callable(results) or os.fspath(results).endswith((".json", ".yaml", ".yml"))):
+        raise ValueError(f"results={results!r:.99}: give a .json or .yaml file of each run, or a function")
+    blocks = _blocks(root, problems, _entries(root, mark, fails, problems))
+    _add(columns, "", blocks, missing, "id", "time", "root")
+    runs = columns["root"]
+    columns["id"] = [number for number, _, _, _ in runs]
+    columns["time"] = [_time(name) for _, name, _, _ in runs]
+    folders = columns["root"] = [part.joinpath(name) for _, name, part, _ in runs]
     if ended:
-        ends = _read_each(functools.partial(_end, root), runs)
-        status, seconds = [end[0] for end in ends], [end[1] for end in ends]
-        _add(columns, "_end", {"status": status, "seconds": seconds}, missing)
+        ends = _read_each(functools.partial(_end, root), folders)
+        _add(columns, "_end", itertools.chain(*ends), missing, "status", "seconds")
     if results is not None:
-        _add(columns, "_result", _results(folders, results, problems, missing), missing)
+        read = functools.partial(_result, results, problems)
+        # A function of the user's is called by this thread alone.
+        found = map(read, folders) if callable(results) else itertools.chain(*_read_each(read, folders))
+        _add(columns, "_result", found, missing)
     return columns, problems
 
 
-def _add(columns: _Columns, suffix: str, more: _Columns, missing: Any) -> None:
-    """Add columns; a key that is there already gets the suffix."""
-    for key, cells in more.items():
+def _add(columns: _Columns, suffix: str, blocks: Iterable[_Block], missing: Any, *keys: str) -> None:
+    """Add what blocks of runs have as columns, and these in any case; a key that is there gets the suffix."""
+    more: _Columns = {key: [] for key in keys}
+    rows = 0
+    for block in blocks:
+        for key, cells in block.items():
+            known = more.setdefault(key, [])
+            known.extend([missing] * (rows - len(known)))
+            known.extend(cells)
+        rows += max(map(len, block.values()), default=1)
+    for key, known in more.items():
         while key in columns:
             key += suffix
-        columns[key] = cells + [missing] * (len(columns["id"]) - len(cells))
-
-
-def _times(names: list[str]) -> Iterator[Any]:
-    """When runs were launched, by their names; None where datetime64[ns] has no such time."""
-    from datetime import datetime
-    for name in names:
-        stamp = name.partition("-")[2]
-        try:
-            time = datetime.fromisoformat(f"{stamp[:10]}T{stamp[11:19].replace('-', ':')}")
-        except ValueError:
-            yield None
-        else:
-            yield time if 1678 <= time.year < 2262 else None
+        columns[key] = known + [missing] * (rows - len(known))
 
 
 def _entries(root: str, mark: _Path | None, fails: bool, problems: list[str]) -> list[_Entry]:
     """The runs of the index or of a mark, and if asked for the failed ones, by number."""
-    try:
-        entries = _indexed(root) if mark is None else _marked(root, mark, problems)
-    except OSError as error:
-        problems.append(f"no runs in {_shown(root)}: {error.strerror}: check the path")
-        return []
-    runs = [(_number(name), name, "runs", path) for name, path in entries.items()]
+    from pathlib import Path
+    if not os.path.isdir(root):
+        problems.append(f"no runs in {_shown(root)}: this is no folder: check the path")
+    parts = {"runs": _indexed(root) if mark is None else _marked(root, mark, problems)}
     if fails and mark is None:
-        runs += [(_number(name), name, "fails", "") for name in _run_names(root, "fails")]
-    return sorted(runs)
+        parts["fails"] = dict.fromkeys(_run_names(root, "fails"), "")
+    return sorted((_number(name), name, folder, entry) for part, entries in parts.items()
+                  for folder in [Path(root, part)] for name, entry in entries.items())
 
 
-def _parameters(root: str, entries: list[_Entry], problems: list[str],
-                missing: Any) -> tuple[list[_Entry], _Columns]:
-    """The runs that can be read, and the cells of the parameters; files of the same keys share a pattern."""
-    runs: list[_Entry] = []
-    columns: _Columns = {}
-    layouts: list[re.Pattern[str]] = []
-    for at in range(0, len(entries), _AT_ONCE):
-        window = entries[at:at + _AT_ONCE]
-        heads = _read_each(_head, [f"{root}/{part}/{name}/params.yaml" for _, name, part, _ in window])
-        matches = [_match(head, layouts) for head in heads]
-        for layout, group in itertools.groupby(zip(window, matches), lambda pair: pair[1] and pair[1].re):
-            alike, found = zip(*group)
+def _blocks(root: str, problems: list[str], runs: Sequence[_Entry]) -> Iterator[_Block]:
+    """The cells of the runs that can be read, at once of those in a row that have the same keys."""
+    for window in _read_each(_own_lines, runs):
+        for _, group in itertools.groupby(window, lambda pair: len(pair[1])):
+            alike, lines = zip(*group)
             try:
-                if layout is None:
+                block: _Block = dict(map(_key_and_cells, zip(*lines)))
+                if len(block) < len(lines[0]):          # a key comes twice
                     raise ValueError
-                cells = [_values(texts) for texts in zip(*[match.groups() for match in found])]
-                _append(columns, len(runs), dict(zip(layout.groupindex, cells)), missing)
-                runs += alike
-            except ValueError:
-                for run, record in zip(alike, _read_each(functools.partial(_record_of, root), alike)):
-                    if isinstance(record, dict):
-                        _append(columns, len(runs), {key: [value] for key, value in record.items()}, missing)
-                        runs.append(run)
-                    elif record:
-                        problems.append(record)
-    return runs, columns
+                yield {"root": alike, **block}
+            except (TypeError, ValueError):             # the full reader takes them, or says why not
+                yield from filter(None, map(functools.partial(_record_of, root, problems), alike))
 
 
-def _append(columns: _Columns, row: int, more: _Columns, missing: Any) -> None:
-    """Put more cells into the columns, from this row on; the missing one into rows before that lack them."""
-    for key, cells in more.items():
-        known = columns.setdefault(key, [])
-        known += [missing] * (row - len(known)) + cells
+def _read_each(read: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[list[Any]]:
+    """read(item) of each, many at a time; by many readers where that is slow, as on a network mount."""
+    each: Callable[..., Iterable[Any]] = map
+    count = _FIRST_READS
+    while items:
+        start = time.perf_counter()
+        yield [*each(read, items[:count])]
+        if each is map and time.perf_counter() - start > _SLOW_READ * count:
+            from concurrent.futures import ThreadPoolExecutor
+            each = ThreadPoolExecutor(_READERS).map
+        items, count = items[count:], _AT_ONCE
 
 
-def _read_each(read: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-    """read(item) of each; by many readers where one by one is slow, as on a network mount."""
-    start = time.perf_counter()
-    first = [*map(read, items[:_FIRST_READS])]
-    if time.perf_counter() - start < _SLOW_READ * _FIRST_READS:
-        return first + [*map(read, items[_FIRST_READS:])]
-    from concurrent.futures import ThreadPoolExecutor
-    with ThreadPoolExecutor(_READERS) as readers:
-        return first + [*readers.map(read, items[_FIRST_READS:])]
-
-
-def _head(path: str) -> bytes | OSError:
-    """The first bytes of a file, all that nearly every one has; or why it cannot be read."""
+def _own_lines(run: _Entry) -> tuple[_Entry, list[str]]:
+    """A run and the lines of its parameters, if exman wrote them."""
+    _, name, part, _ = run
     try:
-        file = os.open(path, _READ_FLAGS)
-        try:
-            return os.read(file, _HEAD)
-        finally:
-            os.close(file)
-    except OSError as error:
-        return error
+        text = _bytes(f"{part}/{name}/params.yaml").decode()
+    except (OSError, ValueError):
+        text = ""
+    body, _, end = text.rpartition(f"\n{_META}")
+    return run, body.split("\n") if _pattern(_OWN_END).fullmatch(end) else [""]
 
 
-def _match(head: bytes | OSError, layouts: list[re.Pattern[str]]) -> re.Match[str] | None:
-    """What a layout finds in a file that exman wrote; None in any other."""
-    if isinstance(head, OSError) or b"\r" in head:      # which breaks a line too
-        return None
-    text = head.decode("utf-8", "surrogateescape")
-    for at, layout in enumerate(layouts):
-        found = layout.fullmatch(text)
-        if found:
-            if at:                                      # the next file is likely to be as this one
-                layouts.insert(0, layouts.pop(at))
-            return found
-    new = _layout(text) if len(layouts) < _MAX_LAYOUTS else None
-    if new is None:
-        return None
-    layouts.insert(0, new)
-    return new.fullmatch(text)
-
-
-def _layout(text: str) -> re.Pattern[str] | None:
-    """A pattern for texts with the same keys, a group for each value; None for a text that is not exman's.
+def _key_and_cells(lines: Sequence[str]) -> tuple[str, list[Any]]:
+    """The key that the lines of some files share, and their cells; ValueError or TypeError where they do not.
 
     Line by line is the same as the full reader: a line reads `key: text`, its key a plain string at column 0,
-    and _values refuses a text that is not complete by itself. Whatever could make it part of something larger
-    (an indented line, `- `, an open quote or bracket, an alias) is no such line, or no such text.
+    and its text is whole by itself. Whatever could make it part of something larger (an indented line, `- `,
+    an open quote or bracket, an alias) is no such line, or no such text.
     """
-    own = _pattern(f"((?:{_COMMENT_LINE}|{_KEY_LINE})*){_OWN_LINES}").fullmatch(text)
-    keys = re.findall(r"(?m)^(\w+): ", own[1]) if own else []
-    if not own or _is_old(text) or len({*keys, *_OWN_KEYS}) < len(keys) + 3:
-        return None
-    lines = re.sub("(?m)^# .*", "# [ -~]*", own[1])
-    return re.compile(re.sub(r"(?m)^(\w+): .*", r"\1: (?P<\1>.*)", lines) + _OWN_LINES)
+    key = lines[0].partition(": ")[0]
+    if not _pattern(_OWN_KEY).fullmatch(key):
+        raise ValueError
+    cells = {}
+    for line in {*lines}:
+        start, colon, text = line.partition(": ")
+        if start != key or not colon:
+            raise ValueError
+        if text.replace(".", "", 1).isdigit() and text.isascii() and len(text) < 99:
+            cells[line] = float(text) if "." in text else int(text)
+        else:
+            [value] = load_yaml(f"key: {text}\n").values()
+            cells[line] = _cell(value)
+            hash(cells[line])                           # a dict has none: each run gets one of its own
+    return key, [*cells.values()] * len(lines) if len(cells) == 1 else [cells[line] for line in lines]
 
 
-def _values(texts: Sequence[str]) -> list[Any]:
-    """The values of one key's texts; ValueError where one of them is none by itself."""
-    distinct = {*texts}
-    numbers = _pattern(r"(?:-?[0-9]{1,18}(?:\.[0-9]{1,18}(?:e[-+][0-9]{1,3})?)?\n)*")
-    if len(distinct) > 32 and numbers.fullmatch("\n".join([*distinct, ""])):
-        return [float(text) if "." in text else int(text) for text in texts]
-    values = {text: _cell(load_yaml(f"key: {text}\n")["key"]) for text in distinct}
-    if any("{" in text for text in distinct):           # each cell has a dict of its own
-        return [_cell(values[text]) for text in texts]
-    return [*values.values()] * len(texts) if len(values) == 1 else [values[text] for text in texts]
-
-
-def _record_of(root: str, run: _Entry) -> dict[str, Any] | str:
-    """The parameters in any run's file; or in a sentence why there are none, '' where all is as it should."""
+def _record_of(root: str, problems: list[str], run: _Entry) -> _Block:
+    """The parameters in any run's file; nothing where it cannot be read."""
     _, name, part, entry = run
-    path = f"{root}/{part}/{name}/params.yaml"
-    why = f"{_shown(name)} is left out of the table"
+    path = f"{part}/{name}/params.yaml"
     try:
         if not os.path.lexists(path):
-            elsewhere = any(os.path.isdir(f"{root}/{other}/{name}") for other in _PARTS[1:])
-            if elsewhere or not os.path.lexists(entry):
-                return ""
+            if any(os.path.isdir(f"{root}/{other}/{name}") for other in _PARTS[1:]):
+                return {}                               # it was moved this moment, or by hand
             path = os.path.realpath(entry)
-            if not os.path.exists(path):
-                return f"{why}: its link dangles: take it away with `exman fix`"
             if not path.startswith(os.path.join(os.path.realpath(root), "")):
                 raise ValueError(f"{_shown(path)} is not in the root")
         record = _load_record(_read_text(path))
     except ValueError as error:
-        return f"{why}: {error}: mend it, or take it out with `exman delete {_shown(name)}`"
-    return {str(key): _cell(value) for key, value in record.items() if key not in _OWN_KEYS}
+        if any(map(os.path.lexists, (path, entry))):
+            problems.append(f"{_shown(name)} is left out of the table: {error}: mend it, or take it out by "
+                            f"`exman delete {_shown(name)}`, or by `exman fix` where the run is gone")
+        return {}
+    return {"root": [run], **_cells({key: record[key] for key in record if key not in _OWN_KEYS})}
+
+
+def _cells(record: dict[Any, Any]) -> _Block:
+    return {str(key): [_cell(value)] for key, value in record.items()}
+
+
+def _bytes(path: str) -> bytes:
+    """What a small file holds; the first bytes are all that nearly every one has."""
+    file = os.open(path, _READ_FLAGS)
+    try:
+        head = os.read(file, _HEAD)
+    finally:
+        os.close(file)
+    return head if len(head) < _HEAD else _read_text(path).encode()
+
+
+def _time(name: str) -> Any:
+    """When a run was launched, by its name; None where datetime64[ns] has no such time."""
+    import datetime
+    stamp = name.partition("-")[2]
+    try:
+        time = datetime.datetime.fromisoformat(f"{stamp[:10]}T{stamp[11:19].replace('-', ':')}")
+    except ValueError:
+        return None
+    return time if 1678 <= time.year < 2262 else None
 
 
 def _cell(value: Any) -> Any:
     """A value as it stands in the table: lists as tuples, which groupby, unique and pivot_table take."""
     if isinstance(value, (list, tuple)):
         return tuple(map(_cell, value))
-    if type(value) is dict:
-        return {key: _cell(item) for key, item in value.items()}
     return value.item() if getattr(value, "ndim", None) == 0 else value     # numpy's numbers, and torch's
 
 
-def _results(folders: list[pathlib.Path], results: Any, problems: list[str], missing: Any) -> _Columns:
-    """The cells of what each run's file of a name says, or of what a function makes of each folder."""
-    import json
-    from pathlib import PurePath
-    columns: _Columns = {}
-    read: Callable[[Any], Any] = results
-    items: list[Any] = [*folders]
-    if not callable(results):
-        name = PurePath(results)
-        if name.anchor or ".." in name.parts or name.suffix not in (".json", ".yaml", ".yml"):
-            raise ValueError(f"results={str(name)!r:.99} is no function, and no .json or .yaml file in a run")
-        paths = [f"{folder}/{name}" for folder in folders]
-        read = functools.partial(_result, json.loads if name.suffix == ".json" else load_yaml)
-        items = [*zip(paths, _read_each(_head, paths))]
-    for row, (folder, item) in enumerate(zip(folders, items)):
-        try:
-            found = read(item)
-            record = found if isinstance(found, dict) else {"result": found}
-            _append(columns, row, {str(key): [_cell(value)] for key, value in record.items()}, missing)
-        except FileNotFoundError:
-            pass
-        except Exception as error:                      # a function of the user's may raise anything
-            why = _shown(f"{type(error).__name__}: {error}")
-            problems.append(f"{_shown(folder)} has no results: {why:.500}")
-    return columns
-
-
-def _result(load: Callable[[str], Any], file: tuple[str, bytes | OSError]) -> Any:
-    """What a file says, of which the first bytes are known; nothing while it is not whole."""
-    path, head = file
-    if isinstance(head, OSError):
-        raise head
+def _result(results: Any, problems: list[str], folder: pathlib.Path) -> _Block:
+    """What the file or the function says of a run; nothing where there is none, or where that fails."""
     try:
-        found = load(head.decode() if len(head) < _HEAD else _read_text(path))
+        found = results(folder) if callable(results) else _loaded(folder, os.fspath(results))
+        return _cells(found if isinstance(found, dict) else {"result": found})
+    except FileNotFoundError:
+        pass
+    except Exception as error:                          # a function of the user's may raise anything
+        why = _shown(f"{type(error).__name__}: {error}")
+        problems.append(f"{_shown(folder)} has no results: {why:.500}")
+    return {}
+
+
+def _loaded(folder: pathlib.Path, name: str) -> dict[str, Any]:
+    """What a file in a run's folder says; nothing while it is not whole."""
+    import json
+    load, end = (json.loads, b"}") if name.endswith(".json") else (load_yaml, b"\n")
+    data = _bytes(f"{folder}/{name}")
+    try:
+        found = {**load(data.decode())}
     except ValueError:
-        if head.endswith(b"\n") if load is load_yaml else head.rstrip().endswith(b"}"):
+        if data.endswith((end, end + b"\n")):
             raise
         return {}
-    try:
-        hash(tuple([_cell(value) for value in found.values() if type(value) in (list, dict)]))
-    except (AttributeError, TypeError):                 # a dict has no hash
-        raise ValueError("it is no object of plain values") from None
+    hash(tuple(map(_cell, found.values())))             # a dict has none, and is no plain value
     return found
 
 
-def _end(root: str, run: _Entry) -> tuple[str, float]:
-    """How a run ended, and how many seconds it took: nan where nothing says so."""
-    _, name, part, _ = run
-    head = _head(f"{root}/{part}/{name}/end.yaml")
+def _end(root: str, folder: pathlib.Path) -> _Block:
+    """How a run ended, and how many seconds it took; nan where nothing says so."""
     try:
-        end = {} if isinstance(head, OSError) else load_yaml(head.decode())
-    except ValueError:                                  # it is not exman's
+        end = load_yaml(_bytes(f"{folder}/end.yaml").decode())
+    except (OSError, ValueError):                       # there is none, or it is not exman's
         end = {}
     status, seconds = end.get("status"), end.get("seconds")
-    if status in ("done", "failed", "interrupted"):
-        return status, seconds if type(seconds) is float else float("nan")
-    return "failed" if part == "fails" else _unended(root, name), float("nan")
+    if status not in ("done", "failed", "interrupted"):
+        status = "failed" if folder.parent.name == "fails" else _unended(root, folder.name)
+    return {"status": [status], "seconds": [seconds if type(seconds) is float else float("nan")]}
 
 
 def _unended(root: str, name: str) -> str:
@@ -2896,13 +2848,11 @@ def _unended(root: str, name: str) -> str:
         pid, start = map(int, numbers)
     except ValueError:
         return "unknown"
-    if host != _host():
+    if host != _host() or os.name != "posix":           # os.kill would end it there
         return "unknown"
     now = _started(pid)
     if start and now:                                   # the number of a process is used again
         return "running" if start == now else "died"
-    if os.name != "posix":                              # os.kill would end it there
-        return "running" if pid == os.getpid() else "unknown"
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -2913,31 +2863,19 @@ def _unended(root: str, name: str) -> str:
 
 
 def _indexed(root: str) -> dict[str, str]:
-    """Run name -> path of its entry in the index, sorted; OSError where there is no root."""
-    os.listdir(root)
+    """Run name -> path of its entry in the index."""
     entries = filter(_pattern(_ENTRY_NAME).fullmatch, sorted(_listed(f"{root}/index")))
     return {entry[:-5]: f"{root}/index/{entry}" for entry in entries}
 
 
-def _marks(root: str) -> list[str]:
-    """All marks that have an entry, directly or below."""
-    paths = [mark.split("/") for mark, _, _ in _mark_entries(root, [])]
-    return sorted({mark for path in paths for mark in itertools.accumulate(path, "{}/{}".format)})
-
-
-def _marked(root: str, mark: _Path, problems: list[str] | None = None) -> dict[str, str]:
+def _marked(root: str, mark: _Path, problems: list[str]) -> dict[str, str]:
     """Run name -> path of its entry, for a mark and those below it; KeyError for an unknown mark."""
     from pathlib import PurePath
-    wanted = PurePath(mark).as_posix()
-    problems = [] if problems is None else problems
-    found: dict[str, str] = {}
-    for at, name, path in _mark_entries(root, problems):
-        # Compared with the marks found, a key that is absolute or climbs opens nothing.
-        if f"{at}/".startswith(f"{wanted}/"):
-            found.setdefault(name, path)
-    if not found:
-        raise KeyError("; ".join([_unknown("mark", wanted, _marks(root)), *problems]))
-    return found
+    marks, wanted = _marks(root, problems), PurePath(mark).as_posix()
+    # Looked up among the marks found, a key that is absolute or climbs opens nothing.
+    if wanted not in marks:
+        raise KeyError(_unknown("mark", wanted, sorted(marks)))
+    return marks[wanted]
 
 
 def _unknown(what: str, word: str, names: Sequence[str]) -> str:
@@ -2948,26 +2886,23 @@ def _unknown(what: str, word: str, names: Sequence[str]) -> str:
     return f"no {what} {word!r:.99}: {' '.join([*near, there])}"
 
 
-def _mark_entries(root: str, problems: list[str]) -> Iterator[tuple[str, str, str]]:
-    """(mark, run name, path) of every entry, the outer marks first. Links to folders are not entered."""
-    folders = [("", os.path.join(root, "marked"))]
-    for mark, folder in folders:                        # it grows while it is walked
-        if os.path.islink(folder):                      # it is not exman's
-            continue
-        try:
-            with os.scandir(folder) as listing:
-                entries = sorted(listing, key=lambda entry: entry.name)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            problems.append(f"{_shown(folder)} is left out of the marks: {error.strerror}")
-            continue
-        for entry in entries:
-            name = re.sub(r"\.yaml\Z", "", entry.name)  # exman 0.1.x linked the run's folder
-            if mark and _pattern(_RUN_NAME).fullmatch(name):
-                yield mark, name, entry.path
-            elif entry.is_dir(follow_symlinks=False) and not name.startswith("."):
-                folders.append((f"{mark}/{entry.name}" if mark else entry.name, entry.path))
+def _marks(root: str, problems: list[str]) -> dict[str, dict[str, str]]:
+    """Mark -> run name -> path of its entry; a mark has what those below it have, its own entries first."""
+    top = f"{root}/marked"
+    marks: dict[str, dict[str, str]] = {}
+
+    def unread(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            problems.append(f"{_shown(error.filename)} is left out of the marks: {error.strerror}")
+    # A `marked` that is a link is not exman's, nor are entries without a mark.
+    for folder, folders, files in os.walk(top, onerror=unread) if not os.path.islink(top) else ():
+        parts = folder[len(top) + 1:].split(os.sep) if folder != top else []
+        for entry in sorted(folders + files):
+            name = re.sub(r"\.yaml\Z", "", entry)       # exman 0.1.x linked the run's folder
+            if _pattern(_RUN_NAME).fullmatch(name):
+                for mark in itertools.accumulate(parts, "{}/{}".format):
+                    marks.setdefault(mark, {}).setdefault(name, os.path.join(folder, entry))
+    return marks
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -3074,7 +3009,7 @@ def _verb_ls(root: str, args: Any) -> None:
     filters, marks = [], []
     for word in args.word:
         parsed = _pattern("(?s)(.+?)([<>!]?=|[<>])=?(.*)").fullmatch(word)
-        if parsed and word not in _marks(root):
+        if parsed and word not in _marks(root, []):
             filters.append(parsed.groups())
         else:
             marks.append(word)
@@ -3194,7 +3129,7 @@ def _change(root: _Root, args: Any) -> int:
     """Mark, unmark or delete runs; say in one line which, and on stderr which not."""
     runs = _all_runs(root)
     if args.verb == "unmark":
-        runs = [("runs", name) for name in _marked(root, args.key)]
+        runs = [("runs", name) for name in _marked(root, args.key, [])]
     found, lines = _picked(runs, args.run)
     if args.all and found and not args.yes:
         _confirm(", ".join(name for _, name in found))
@@ -3259,10 +3194,8 @@ def _confirm(names: str) -> None:
 
 
 def _verb_marks(root: str, args: Any) -> None:
-    entries = [*_mark_entries(root, [])]
-    for mark in _marks(root):
-        names = {name for at, name, _ in entries if f"{at}/".startswith(f"{mark}/")}
-        print(f"{len(names):6}  {_cell_text(mark)}")
+    for mark, runs in sorted(_marks(root, []).items()):
+        print(f"{len(runs):6}  {_cell_text(mark)}")
 
 
 def _verb_fix(root: _Root, args: Any) -> None:
