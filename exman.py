@@ -650,7 +650,7 @@ class _Parse:
         self.words = [*(sys.argv[1:] if args is None else args)]
         self.whole = whole                              # whether words, and keys of files, must all be known
         self.in_notebook = args is None and "ipykernel" in sys.modules
-        self.typed: list[tuple[Action, list[str]]] = []         # in the order of the line; then files'
+        self.typed: list[tuple[Action, list[str]]] = []         # as on the line; then those of files
         self.untyped: list[Any] = []                    # the values of positionals that got no word
         # By an option and the id of what its type made of a text: the text, and what it made, to keep the id.
         self.read: dict[tuple[Action, int], tuple[str, Any]] = {}
@@ -896,12 +896,13 @@ class _Dest:
         self.options = {option: action for action in actions for option in action.option_strings or [""]}
         # The one that reads its text: the first that takes an argument.
         self.reader = next((action for action in actions if action.nargs != 0), actions[0])
-        flags = ("volatile", "secret")
-        self.flags = {flag for flag in flags if any(getattr(action, flag, False) for action in actions)}
+        self.flags = {flag for flag in ("volatile", "secret")
+                      for action in actions if getattr(action, flag, False)}
         self.names = {name: ""}                         # by which a file may name it; the option of each
         for option in self.options:
             bare = option.lstrip(parser.prefix_chars)
-            self.names.update({form: option for form in (bare, bare.replace("-", "_")) if form not in others})
+            forms = {bare, bare.replace("-", "_")}.difference(others)
+            self.names.update(dict.fromkeys(forms, option))
         groups = [group._group_actions for group in parser._mutually_exclusive_groups]
         self.rivals = {other for group in groups if any(action in group for action in actions)
                        for other in group if other.dest != name}
@@ -909,9 +910,13 @@ class _Dest:
     def read(self, text: str) -> Any:
         """What its type makes of a text; of the name of a flag, its const."""
         flag = self.options.get(text) if text else None
-        if flag is not None and flag.nargs in (0, argparse.OPTIONAL):
-            return flag.const
-        return self.parser._get_value(self.reader, text)
+        if flag is None or flag.nargs not in (0, argparse.OPTIONAL):
+            return self.parser._get_value(self.reader, text)
+        return self.parser._get_value(flag, flag.const) if type(flag.const) is str else flag.const
+
+    def takes_many(self) -> bool:
+        """Whether one call makes a list of its strings."""
+        return self.reader.nargs not in (None, argparse.OPTIONAL, 0)
 
 
 def _dests(parser: ArgumentParser) -> dict[str, _Dest]:
@@ -963,8 +968,9 @@ class _Replay(_Parse):
         for name, dest in self.owners.items():
             # A default that was spared for a file which then stepped back is read, as by argparse.
             if dest.reader in spared and name not in self.done and dest.reader not in self.spoken:
-                if getattr(namespace, name, None) in (None, dest.reader.default):
-                    setattr(namespace, name, dest.read(dest.reader.default))
+                default, value = dest.reader.default, getattr(namespace, name, None)
+                if value is None or value is default:
+                    setattr(namespace, name, dest.read(default))
 
     def choose_subcommands(self) -> None:
         """Call the subcommands that files name and the line left out, as argparse would."""
@@ -1031,7 +1037,8 @@ class _Replay(_Parse):
             return self.call(dest, _calls(dest, line, line), default)
         shape = file.meta["exact"].get(key)
         if shape is None and (file.meta["old"] or words is not None or type(line) is str):
-            shape = True
+            adds = type(dest.reader) in (argparse._AppendAction, argparse._AppendConstAction)
+            shape = [True, [True], [[True]]][dest.takes_many() + adds]
         self.restored[dest.name] = value = _rebuilt(shape, line, dest.read)
         return value
 
@@ -1044,6 +1051,7 @@ class _Replay(_Parse):
             return self.call(dest, _calls(dest, text, value), [] if type(value) is list else None)
         if not option:                                  # `cuda: false` is a value, `no-cuda: true` an option
             return _flag_value(dest, text, value)
+        # `no-cuda: true` names the option, `cuda: false` the value.
         made = self.call(dest, [[option]], default)
         if _truth(dest, text):
             return made
@@ -1051,7 +1059,7 @@ class _Replay(_Parse):
         return not made if type(made) is bool else default
 
     def call(self, dest: _Dest, calls: list[list[str]], start: Any) -> Any:
-        """What options make of words by their actions, on a copy of the namespace: only the dest counts."""
+        """What options make of words by their own actions; of the namespace, a copy, only the dest counts."""
         import copy
         scratch = copy.copy(self.namespace)
         setattr(scratch, dest.name, start)
@@ -1098,27 +1106,28 @@ class _Replay(_Parse):
 
 def _calls(dest: _Dest, text: Any, value: Any) -> list[list[str]]:
     """The option and its words, for each call that gives it the value of a file, as if typed."""
-    action, items = dest.reader, text if type(text) is list else [text]
-    takes_json = action.type not in (None, str, int, float, bool) and type(value) in (list, dict)
-    if action.nargs not in (None, argparse.OPTIONAL, 0):
-        appends = isinstance(action, argparse._AppendAction) and all(type(item) is list for item in items)
-        calls = items if appends else [items]
-    elif type(action) is not argparse._StoreAction:
-        calls = [[item] for item in items]
-    elif takes_json:
-        import json
-        calls = [[json.dumps(value)]]
+    action = dest.reader
+    pairs = [*zip(text, value)] if type(value) is list else [(text, value)]
+    if dest.takes_many():
+        appends = isinstance(action, argparse._AppendAction) and all(type(item) is list for _, item in pairs)
+        calls = [[*zip(*pair)] for pair in pairs] if appends else [pairs]
+    elif type(action) is argparse._StoreAction:
+        calls = [[(text, value)]]
     else:
-        calls = [[text]]
+        calls = [[pair] for pair in pairs]
     option = next(iter(action.option_strings), "")
-    return [[option, *[_word(action, item) for item in call]] for call in calls]
+    return [[option, *[_word(action, *pair) for pair in call]] for call in calls]
 
 
-def _word(action: Action, item: Any) -> str:
-    """The string that an option's type gets; .inf and .nan as float() reads them."""
-    if isinstance(item, (list, dict)):
-        raise ArgumentError(action, "expected one argument, not a list")
-    return str(item) if action.type in (None, str) else re.sub(r"(?i)\.(?=(inf|nan)\Z)", "", str(item))
+def _word(action: Action, text: Any, value: Any) -> str:
+    """The string that an option's type gets for one value."""
+    if type(value) in (list, dict):
+        if action.type in (None, str, int, float, bool):
+            raise ArgumentError(action, "expected one argument, not a list")
+        import json
+        return json.dumps(value)
+    # .inf and .nan as float() reads them.
+    return str(text) if action.type in (None, str) else re.sub(r"(?i)\.(?=(inf|nan)\Z)", "", str(text))
 
 
 def _truth(dest: _Dest, raw: Any) -> bool:
@@ -1132,10 +1141,11 @@ def _flag_value(dest: _Dest, text: Any, value: Any) -> Any:
     """The value of a dest whose options take no argument: one of their consts, a count, a list of consts."""
     kinds = {argparse._CountAction: int, argparse._AppendConstAction: list}
     for action in dest.actions:
-        if action.const in (value, text):
-            return action.const
-        if type(value) is kinds.get(type(action)):
+        kind = kinds.get(type(action))
+        if type(value) is kind:
             return value
+        if kind is None and action.const in (value, text):
+            return action.const
     if dest.reader.const in (True, False, None):
         return _truth(dest, text)
     raise ArgumentError(dest.reader, f"invalid value: {value!r:.99}")
@@ -1151,8 +1161,6 @@ def _same(one: Any, other: Any) -> bool:
 
 def _rebuilt(shape: Any, form: Any, read: Callable[[str], Any]) -> Any:
     """The value of which _form() made form and shape; where the form was edited since, that counts."""
-    if type(form) is list and shape is True:
-        shape = [True]
     if type(form) is list and type(shape) in (list, tuple):
         shapes = [*shape] or [None]
         shapes += shapes[-1:] * len(form)
@@ -1219,8 +1227,8 @@ def _record(parse: _Parse, namespace: Any, state: _GitState | None) -> _Record:
     comment = ascii({name: part for name, part in meta.items() if part})
     shared.append(repr((sorted(parse.own.items()), _script_path() or os.getcwd())))
     return _Record(body="".join([*lines.values(), said, f"# exman: {comment}\n"]), identity="".join(shared),
-                   name=parse.own.get("name"), tmp="tmp" in parse.own, diff=state.diff if state else None,
-                   marks=_automarks(parse, owners, namespace), notes=notes)
+                   name=parse.own.get("name"), tmp="tmp" in parse.own, notes=notes,
+                   marks=_automarks(parse, owners, namespace), diff=state.diff if state else None)
 
 
 def _owners(parse: _Parse) -> dict[str, _Dest]:
@@ -1316,7 +1324,14 @@ def _text_of(parse: _Parse, dest: _Dest, value: Any) -> str | None:
 
 def _description(value: Any) -> Any:
     """The line of a value that nothing brings back: a number, a text, or its repr without addresses."""
-    for show in _SHOWN:
+    ways: list[Callable[[Any], Any]] = [
+        lambda value: value,
+        _items,
+        lambda value: value.item() if value.shape == () else value,         # of numpy, torch: a number
+        os.fspath,
+        lambda value: type(value).__members__ and value.name,               # of an Enum
+        lambda value: re.sub(" at 0x[0-9a-fA-F]+", "", repr(value))[:1000]]
+    for show in ways:
         try:
             form, _ = _form(show(value))
             _flow(form)
@@ -1330,15 +1345,6 @@ def _items(value: Any) -> list[Any]:
     if type(value) not in (list, tuple):
         raise TypeError
     return [*map(_description, value)]
-
-
-_SHOWN: tuple[Callable[[Any], Any], ...] = (
-    lambda value: value,
-    _items,
-    lambda value: value.item() if value.shape == () else value,             # of numpy, torch: a number
-    os.fspath,
-    lambda value: type(value).__members__ and value.name,                   # of an Enum
-    lambda value: re.sub(" at 0x[0-9a-fA-F]+", "", repr(value))[:1000])
 
 
 def _recalled(own: list[Any], line: Any) -> Any:
@@ -1448,8 +1454,8 @@ def _runs_untracked(folder: str) -> bool:
 def _git(folder: str, *words: str) -> bytes:
     """What git prints; ValueError says in one line why it does not."""
     import subprocess
-    # Inside a git hook the variables tell of another repository.
-    env = {name: value for name, value in os.environ.items() if not re.match("GIT_(?!CONFIG)", name)}
+    of_another = "GIT_(?!CONFIG|CEILING|DISCOVERY)"     # set inside a git hook
+    env = {name: value for name, value in os.environ.items() if not re.match(of_another, name)}
     try:
         done = subprocess.run(["git", "-C", folder, *words], stdin=subprocess.DEVNULL, capture_output=True,
                               env={**env, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},

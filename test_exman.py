@@ -1191,6 +1191,21 @@ class ConfigTest(Case):
                 plain = {"lr": 0.1, "country": None, "fast": False, "sizes": None, "batch_size": None, "cuda": True}
                 self.assertEqual(vars(self.parse(parser, "--config", "mine.yaml")), {**plain, **changed})
 
+    def test_lists_in_a_file_written_by_hand(self):
+        cases = {"of a type that reads json": ("spec: {depth: [1, x]}", {"depth": [1, "x"]}, dict(type=json.loads)),
+                 "items of such a type": ("spec: [{a: 1}, 2]", [{"a": 1}, 2], dict(type=json.loads, action="append")),
+                 "in the place of the default": ("spec: [a, 1e3]", ["a", "1e3"], dict(action="append", default=["d"])),
+                 "a list for each time": ("spec: [[1, 2], [3, 4]]", [[1, 2], [3, 4]], dict(action="append", nargs=2, type=int)),
+                 "empty": ("spec: []", [], dict(action="append", default=["d"]))}
+        for name, (text, value, kwargs) in cases.items():
+            with self.subTest(name):
+                parser = self.parser()
+                parser.add_argument("--spec", **kwargs)
+                pathlib.Path("mine.yaml").write_text(text + "\n")
+                args = self.parse(parser, "--config", "mine.yaml")
+                self.assertEqual(args.spec, value)
+                self.assertEqual(self.parse(parser, "--config", str(args.root)), args)
+
     def test_what_is_wrong_with_a_file_is_a_usage_error(self):
         cases = {"unknown key": ("lr: 1\nstepz: 2\n", "mine.yaml, line 2: unknown key 'stepz': did you mean 'steps'?"),
                  "capitals": ("LR: 1\n", "mine.yaml, line 1: unknown key 'LR': did you mean 'lr'?"),
@@ -1550,6 +1565,18 @@ class FilesAndSettersTest(Case):
         self.assertIn("mine.yaml, line 1: argument --no-cuda: invalid bool value: 'maybe'",
                       self.refuse(self.switches(), "--config", self.config("no-cuda: maybe")))
 
+    def test_counts_and_lists_of_consts_in_a_file(self):
+        for text, value in (("v: 3", 3), ("v: x", None), ("tags: [a, 2]", ["a", 2]), ("tags: a", None)):
+            with self.subTest(text):
+                parser = self.parser()
+                parser.add_argument("--v", action="count")
+                parser.add_argument("--a", dest="tags", action="append_const", const="a")
+                parser.add_argument("--b", dest="tags", action="append_const", const=2)
+                if value is None:
+                    self.assertIn("mine.yaml, line 1: argument --", self.refuse(parser, "--config", self.config(text)))
+                else:
+                    self.assertIn(value, vars(self.parse(parser, "--config", self.config(text))).values())
+
     @unittest.skipIf(sys.version_info < (3, 9), "3.8 has no BooleanOptionalAction, and nothing to test")
     def test_a_switch_in_a_file_by_either_of_its_names(self):
         for text, value in (("use-amp: false", False), ("no-use-amp: true", False), ("use_amp: false", False), ("no-use-amp: no", True)):
@@ -1694,15 +1721,14 @@ class RerunTest(Case):
         "set": ({}, {1, 2}, {3}), "set of text": ({}, {"b", "a"}, set()), "bytes": ({}, b"a\xff", b"b"), "complex": ({}, 1 + 2j, 3j),
         "enum by value": (dict(type=Color), Color.RED, Color.BLUE), "enum by name": (dict(type=lambda text: Color[text]), Color.RED, Color.BLUE),
         "enums": (dict(type=Color, nargs="+"), [Color.RED], [Color.BLUE]), "path": (dict(type=pathlib.Path), pathlib.Path("a"), pathlib.Path("b")),
-        "path of a text": (dict(type=pathlib.Path), "a//b", "c"), "paths": (dict(type=pathlib.Path, nargs="*"), [pathlib.Path("a")], []),
+        "path of a text": (dict(type=pathlib.Path), "a//b", "c"), "paths": (dict(type=pathlib.Path, nargs="*"), [pathlib.Path("a")], []), "paths in a tuple": (dict(type=pathlib.Path, nargs=2), (pathlib.Path("a"),) * 2, None),
         "float for an int": (dict(type=int), 1e3, 5), "not a choice": (dict(choices=["a", "b"]), "z", "a"), "int that is no choice": (dict(type=int, choices=[1, 2]), 7, 1),
         "list of a splitting type": (dict(type=_split), [1, 2], [3]), "text of a splitting type": (dict(type=_split), "1,2", [3]), "paths of one text": (dict(type=_paths), "a,b", None),
         "False for a str": (dict(type=str), False, True), "int for a str": (dict(type=str), 5, "x"), "list of a str": (dict(type=str), ["a", 1], "x"), "dict": ({}, {"a": "x"}, None),
         "json of a text": (dict(type=json.loads), '{"a": "x"}', "1"), "json": (dict(type=json.loads), {"a": "x"}, None), "lower": (dict(type=str.lower), "ABC", "x"),
         "not idempotent": (dict(type=lambda text: text + "!"), "x", "y"), "milliseconds": (dict(type=lambda text: float(text) * 1e-3), "5", "6"),
         "milliseconds as they are": (dict(type=lambda text: float(text) * 1e-3), 0.25, "6"), "decimal": (dict(type=decimal.Decimal), decimal.Decimal("0.10"), None),
-        "fraction": (dict(type=fractions.Fraction), fractions.Fraction(1, 3), None), "uuid": (dict(type=uuid.UUID), uuid.UUID(int=5), None),
-        "paths in a tuple": (dict(type=pathlib.Path, nargs=2), (pathlib.Path("a"),) * 2, None), "word of an Enum": (dict(type=Word), Word.A, Word.B),
+        "fraction": (dict(type=fractions.Fraction), fractions.Fraction(1, 3), None), "uuid": (dict(type=uuid.UUID), uuid.UUID(int=5), None), "word of an Enum": (dict(type=Word), Word.A, Word.B),
         "pattern": (dict(type=re.compile), re.compile("a.*"), None), "append": (dict(action="append", type=int), [1], [2]),
         "append paths": (dict(action="append", type=pathlib.Path), [pathlib.Path("x")], []), "append tuples": (dict(action="append", type=float, nargs=2), [(1.0, 2.0)], None),
         "store_true": (dict(action="store_true"), 1, 0), "count": (dict(action="count"), None, 3), "nan": (dict(type=float), float("nan"), 1.0), "big": (dict(type=int), 10**50, 1),
@@ -1969,7 +1995,7 @@ class RerunTest(Case):
         name = "000001-2026-01-02-03-04-05"
         folder = self.root / "runs" / name
         folder.mkdir(parents=True)
-        (folder / "params.yaml").write_text("lr: 0.5\npaths: [a, b]\nfn: --max\ntags: [x, y]\nms: '5'\ntext: 'null'\n# argv: [main.py, --lr, '0.5']\n"
+        (folder / "params.yaml").write_text("lr: 0.5\npaths: [a, b]\nfn: --max\ntags: [x, y]\nms: '5'\ntext: 'null'\nspec: [1, x]\nmode: --mode\n# argv: [main.py, --lr, '0.5']\n"
                                             f"root: runs/{name}\ntime: '2026-01-02T03:04:05'\nid: 1\n")
         parser = self.parser()
         parser.add_argument("--lr", type=float)
@@ -1978,7 +2004,9 @@ class RerunTest(Case):
         parser.add_argument("--tags", action="append", default=["d"])
         parser.add_argument("--ms", type=lambda text: float(text) * 1e-3)
         parser.add_argument("--text")
-        self.assertEqual(vars(self.parse(parser, "--config", "1")), {"lr": 0.5, "paths": [pathlib.Path("a"), pathlib.Path("b")], "fn": max,
+        parser.add_argument("--spec", type=json.loads)
+        parser.add_argument("--mode", type=Color, nargs="?", const="red")
+        self.assertEqual(vars(self.parse(parser, "--config", "1")), {"lr": 0.5, "spec": [1, "x"], "mode": Color.RED, "paths": [pathlib.Path("a"), pathlib.Path("b")], "fn": max,
                                                                      "tags": ["x", "y"], "ms": 0.005, "text": "null"})
 
 
