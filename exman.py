@@ -842,8 +842,8 @@ class _File:
         if not re.search(r"(?m)^[ \t\r]*[^# \t\r\n]", text):
             text = "{}"                                 # a file of comments sets nothing
         try:
-            self.values, self.lines = _parse_yaml(text, _resolve)       # by key, as all of these
-            self.texts, _ = _parse_yaml(text, str)      # the text of each scalar, as it stands
+            self.values, self.text = _parse_yaml(text, _resolve, _resolve)      # by key
+            self.texts, _ = _parse_yaml(text, str, _resolve)    # the text of each scalar, as it stands
             root, moment, number = map(self.values.get, _OWN_KEYS)
             by_exman = type(root) is type(moment) is str and root.partition("/")[0] in _PARTS
             self.recorded = by_exman and type(number) is int
@@ -870,7 +870,8 @@ class _File:
         return None if name is None else str(name)
 
     def error(self, key: Any, reason: object) -> ValueError:
-        return ValueError(f"{self.path}, line {self.lines.get(key, '?')}: {reason}")
+        line = self.text.line(self.text.keys.get(key, 0))
+        return ValueError(f"{self.path}, line {line}: {reason}")
 
 
 def _meta(text: str) -> dict[str, Any]:
@@ -2162,33 +2163,31 @@ def dump_yaml(params: dict[Any, Any]) -> str:
     try:
         for key, value in params.items():
             lines.append(f"{_key_text(key)}: {_flow(value)}\n")
-    except ValueError as error:  # also that of an integer beyond sys.set_int_max_str_digits
-        raise YAMLError(f"parameter {_short(key)}: {error}") from None
+    except ValueError as error:  # also of a lone surrogate, or an integer beyond sys.set_int_max_str_digits
+        raise YAMLError(f"parameter {key!a:.60}: {error}") from None
     return "".join(lines) or "{}\n"
+
+
+def _key_text(key: Any) -> str:
+    text = _flow(key)
+    if len(text) > _KEY_LENGTH or key != key:  # a nan is equal to nothing, itself included
+        raise YAMLError(f"the key {key!a:.60} is longer than {_KEY_LENGTH} characters, or a nan")
+    return text
 
 
 def _flow(value: Any, depth: int = 0) -> str:
     """value -> its text on one line: ["a", 2.5] -> '[a, 2.5]'; depth counts the lists and dicts around it."""
-    if depth > _NESTING:
-        raise YAMLError(f"more than {_NESTING} lists and dicts within each other")
     kind = type(value)
     if kind in _EMITTERS:
         return _EMITTERS[kind](value)
     if kind is not list and kind is not dict:
         raise YAMLError(f"a {kind.__name__[:60]} is not plain: give None, bool, int, float, str, list, dict")
+    if depth == _NESTING:
+        raise YAMLError(f"more than {_NESTING} lists and dicts within each other")
     if kind is list:
         return "[" + ", ".join([_flow(item, depth + 1) for item in value]) + "]"
     return "{" + ", ".join([
         f"{_key_text(key)}: {_flow(item, depth + 1)}" for key, item in value.items()]) + "}"
-
-
-def _key_text(key: Any) -> str:
-    if type(key) not in _EMITTERS or key != key:  # a nan is equal to nothing, itself included
-        raise YAMLError(f"the key {_short(key)} is not plain: give a str, None, bool, int, float, but no nan")
-    text = _EMITTERS[type(key)](key)
-    if len(text) > _KEY_LENGTH:
-        raise YAMLError(f"the key {_short(key)} is longer than {_KEY_LENGTH} characters")
-    return text
 
 
 def _int_text(value: int) -> str:
@@ -2206,11 +2205,10 @@ def _float_text(value: float) -> str:
 @functools.lru_cache(maxsize=1000)  # run after run has the same keys and words
 def _str_text(text: str) -> str:
     """The plainest text that every reader takes for this string: adam, 'no', "two\\nlines"."""
-    if text.isidentifier() and text.isascii():  # most keys and words, without the cost of a pattern
-        return text if text not in _WORDS else f"'{text}'"
     if not text.isprintable() or max(text, default="") > "\uffff":
+        text.encode()  # an error for a lone surrogate, which is no character
         return '"' + "".join(map(_escaped, text)) + '"'
-    if _pattern(_PLAIN_WORDS).fullmatch(text):
+    if text.lower() not in _WORDS and _pattern(_PLAIN_WORDS).fullmatch(text):
         return text
     return "'" + text.replace("'", "''") + "'"
 
@@ -2218,8 +2216,6 @@ def _str_text(text: str) -> str:
 def _escaped(char: str) -> str:
     if char.isprintable() and char <= "\uffff" and char not in '"\\':
         return char
-    if "\ud800" <= char <= "\udfff":
-        raise YAMLError(f"the lone surrogate {char!r} is no character")
     return '\\"' if char == '"' else char.encode("unicode_escape").decode()
 
 
@@ -2230,8 +2226,7 @@ _EMITTERS: dict[type, Callable[[Any], str]] = {
 # A letter first: what starts with a digit, a sign or a dot may be a number, a time or a date to some reader.
 _PLAIN_WORDS = r"(?:/|[^\W\d])[\w./\\+@%=*()~-]*(?: [\w./\\+@%=*()~-]+)*"
 # What YAML 1.1 or YAML 1.2 takes for a bool or a null.
-_WORDS = frozenset(form for word in "y n yes no on off true false null".split()
-                   for form in (word, word.title(), word.upper()))
+_WORDS = "y n yes no on off true false null".split()
 
 
 @functools.lru_cache(maxsize=None)
@@ -2240,20 +2235,15 @@ def _pattern(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern)
 
 
-def _short(value: Any) -> str:
-    """A key as messages show it: its repr, cut at 40 characters; of what is not plain the type."""
-    kind = type(value)
-    if kind not in _EMITTERS or kind is int and value.bit_length() > 200:
-        return f"of type {kind.__name__[:40]}"
-    return ascii(value[:40] if kind is str else value)
-
-
 # ------------------------------------------------------------------------------------------------------------
 # YAML in: a strict reader: the value that YAML 1.2 gives a text, or what of it is not read, and its line.
 # ------------------------------------------------------------------------------------------------------------
 
 # A rule takes the text and a position and returns the value and the position behind it; its docstring is its
 # grammar. The text starts and ends with a line break, so that each line has one on both sides.
+#
+# How far right a line must stand is asked once a value, not by each rule: a scalar or a bracket in a block is
+# read in a window, which ends where a line is not indented enough. A rule that meets this end says so.
 if TYPE_CHECKING:
     _Found = tuple[Any, int]
     _Maker = Callable[[str], Any]
@@ -2266,16 +2256,12 @@ def load_yaml(text: str) -> dict[Any, Any]:
     {'lr': 0.001, 'sizes': [64, 32], 'country': 'no'}
     """
     body = _pattern(_OWN_COMMENT).sub("", f"\n{text}")
-    try:
-        params = {key: [*map(_resolve, _pattern(r"[^\[ ,]+").findall(words))] if words else
-                  quoted or plain and _resolve(plain)
-                  for key, words, quoted, plain in _pattern(_OWN_LINE).findall(body)}
-    except YAMLError:  # the whole text says where
-        params = {}
+    params = {key: [*map(_resolve, words.split(", "))] if words else quoted or plain and _resolve(plain)
+              for key, words, quoted, plain in _pattern(_OWN_LINE).findall(body)}
     # Fewer where a line is none that exman writes, or where a key comes twice.
-    if params and len(params) == body.count("\n") - 1 and text[-1] == "\n":
+    if params and len(params) == body.count("\n") - body.endswith("\n"):
         return params
-    return _parse_yaml(text, _resolve)[0]
+    return _parse_yaml(text, _resolve, _resolve)[0]
 
 
 def _load_record(text: str) -> dict[Any, Any]:
@@ -2293,28 +2279,30 @@ def _resolve_old(text: str) -> Any:
     return text if _pattern(_TEXT_IN_1_1).fullmatch(text) else _resolve(text)
 
 
-def _parse_yaml(text: str, plain: _Maker, key: _Maker | None = None) -> tuple[dict[Any, Any], dict[Any, int]]:
-    """text = { comment } [ '---' ] mapping [ '...' { comment } ]   ->   the mapping, the lines of its keys
+def _parse_yaml(text: str, plain: _Maker, key: _Maker) -> tuple[dict[Any, Any], _Text]:
+    """text = { comment } [ '---' ] mapping [ '...' { comment } ]   ->   the mapping, and the text as read
 
     `plain` makes a value of a plain scalar's text ('' where a value is missing), `key` one of a plain key's.
     """
-    lines = _pattern(r"\r\n?").sub("\n", text[text.startswith("\ufeff"):])
+    lines = _pattern(r"\r\n?").sub("\n", text.lstrip("\ufeff"))
     doc = _Text(_pattern(_END).sub("\n", f"\n{lines}\n"))
-    doc.plain, doc.key, doc.lines, doc.anchors, doc.open = plain, key or _resolve, {}, {}, []
-    start = _skip(_START, doc, 0)
-    odd = _pattern(_UNPRINTABLE).search(doc) or _pattern(_MARKER).search(doc, start)
-    if odd:
-        raise doc.error(odd.end() - 1, _REFUSED.get(
-            odd.group(), f"the character {odd.group()!a} is read only as an escape in double quotes"))
+    doc.plain, doc.key, doc.keys, doc.anchors = plain, key, {}, {}
     try:
-        params, end = _value(doc, start, 0, 0)
-    except YAMLError as error:
-        raise error if error.line else doc.error(doc.at, str(error)) from None
-    if type(params) is not dict:
-        raise doc.error(start + 1, "no mapping: 'key: value' lines are expected")
-    if end < len(doc):
-        raise doc.error(end, "a line that is not indented as those above it")
-    return params, doc.lines
+        start = _skip(_START, doc, 0)
+        odd = _pattern(_ODD).search(doc, start)
+        if odd:
+            doc.at = odd.start()
+            raise YAMLError(_REFUSED.get(
+                odd.group(), f"the character {odd.group()!a} is read only as an escape in double quotes"))
+        params, end = _value(doc, start, ":", 0, 0)
+        if type(params) is not dict:
+            doc.at = start + 1
+            raise YAMLError("no mapping: 'key: value' lines are expected")
+        if end < len(doc):
+            raise doc.unexpected(end, "a line that is not indented as those above it")
+    except ValueError as error:  # also of an integer beyond sys.set_int_max_str_digits
+        raise YAMLError(str(error), doc.line(doc.at)) from None
+    return params, doc
 
 
 class _Text(str):
@@ -2322,169 +2310,164 @@ class _Text(str):
 
     plain: _Maker
     key: _Maker
-    anchors: Any           # name -> value
-    open: list[str]        # the anchors whose values are being read
-    lines: dict[Any, int]  # of each key of the outermost mapping
-    line = seen = at = 1   # line and position of the last of these, position of the last plain scalar
+    keys: Any                # of the outermost mapping, where each stands
+    anchors: Any             # by name, the value
+    at = 0                   # where a rule was tried last: there an error is
+    alias = 0                # where the last alias stands
+    begun = 0                # where the value begins that is being read,
+    window = sys.maxsize     # and where the lines end that may be part of it
 
-    def error(self, pos: int, reason: str) -> YAMLError:
-        return YAMLError(reason, self[:-1].count("\n", 0, pos) or 1)
-
-    def unexpected(self, pos: int, reason: str) -> YAMLError:
-        """The error for the words at pos; with a better reason where their first character tells one."""
-        words = self[pos:pos + 40].partition("\n")[0]
-        return self.error(pos, f"{_REFUSED.get(self[pos], reason)}: {words!a}")
+    def line(self, pos: int) -> int:
+        """The number of a position's line, from 1."""
+        return self.count("\n", 1, pos) + 1
 
     def column(self, pos: int) -> int:
         """How far right pos stands on its line; -1 behind the text, left of everything."""
         return pos - self.rfind("\n", 0, pos) - 1 if pos < len(self) else -1
 
+    def unexpected(self, pos: int, reason: str = "") -> YAMLError:
+        """The error for the words at pos; with a better reason where their first character tells one."""
+        char = self[pos]
+        self.at = self.begun if char == "\n" else pos  # a rule has met the end of the window
+        words = self[self.at:self.at + 40].partition("\n")[0]
+        return YAMLError(f"{_REFUSED.get(char, reason)}: {words!a}")
 
-def _value(text: _Text, pos: int, least: int, depth: int, start: int = 0, after: int = 0) -> _Found:
-    """value = [ '&' name ] ( block | quoted | brackets | '*' name | plain | nothing )
 
-    It is indented by `least` spaces or more. It stands behind the ':', '-', '[' or ',' before pos, within the
-    bracket at `start`, behind the anchor that ends at `after`. In a block it takes the rest of its line too.
+def _value(text: _Text, pos: int, kind: str, least: int, depth: int) -> _Found:
+    """value = collection | scalar | nothing
+
+    It stands in a collection of this kind. In a block it is indented by `least` spaces or more, and takes the
+    rest of its line too.
     """
-    if depth > _NESTING + 1:
-        raise text.error(pos, f"more than {_NESTING} lists and mappings within each other")
-    here = _next(text, after or pos, least, start)
-    own_line = "\n" in text[after or pos:here]
-    char, dash = text[here:here + 1], text[here:here + 2] in _DASHES
-    item = depth > 0 and text[pos - 1] == "-"
-    # The list of a key may stand at the key's own column.
-    if text[start] == "{" and char in ",}" or own_line and text.column(here) < least - (dash and not item):
+    here = _skip(_NEXT, text, pos)
+    char, block = text[here:here + 1], kind in "-:"
+    if kind == "}" and char in ",}":
         return text.plain(""), here
-    end = _skip(_NAME, text, here)
-    name = text[here + 1:end]
-    if char == "&" and name and name not in text.open and not after:
-        text.open.append(name)
-        value, end = _value(text, pos, least, depth, start, end)
-        text.anchors[text.open.pop()] = value
-        return value, end
-    if not start and (own_line or item and not after and "\t" not in text[pos:here]):
-        # At the top whatever is no key, for there the block says what is wrong with it.
-        if dash or depth == 0 and char not in "[{" or _skip(_KEY[False], text, here) > here:
-            return _block(text, here, depth, dash)
-    if char in "'\"":
-        value, end = _quoted(text, here, least)
-    elif char in "[{":
-        value, end = _brackets(text, here, least, depth)
-    elif char == "*" and name in text.anchors and not text.open:
-        value = text.anchors[name]  # in the value of an anchor aliases would multiply
+    if block:
+        column, own_line = text.column(here), "\n" in text[pos:here]
+        dash = _skip(_DASH, text, here) > here
+        # The list of a key may stand at the key's own column.
+        if own_line and column < least - (dash and kind == ":"):
+            return text.plain(""), here
+        # A collection begins a line, or stands behind a dash. At the top whatever is no key begins one, for
+        # _key says what is wrong with it.
+        if own_line or text[pos - 1:here].rstrip(" ") == "-":
+            if dash or depth == 0 and char not in "[{" or _skip(_KEY[False], text, here) > here:
+                return _collection(text, here, "-" if dash else ":", column, depth)
+        text.begun, text.window = here, _window(text, here, least)
+    if char in "[{":
+        value, end = _collection(text, here, "]" if char == "[" else "}", least, depth)
     else:
-        value, end = _plain(text, here, least, start > 0)
-    if start:
-        return value, end
-    line = _next(text, end)
-    if "\n" not in text[end:line]:
-        raise text.unexpected(line, "unexpected behind a value")
-    return value, line
+        value, end = _scalar(text, here, not block)
+    if block:
+        text.window = sys.maxsize
+    rest = _skip(_NEXT, text, end)
+    if block and "\n" not in text[end:rest]:
+        raise text.unexpected(rest, "unexpected behind a value")
+    return value, rest
 
 
-def _block(text: _Text, pos: int, depth: int, dashes: bool) -> _Found:
-    """block = '-' value { newline '-' value } | key value { newline key value }   each at one column"""
+def _window(text: _Text, pos: int, least: int) -> int:
+    """Where the lines end that may be part of the value at pos: indented by `least` spaces or more."""
+    for line in _pattern(_INDENT[text[pos] in "[{"]).finditer(text, pos):
+        if len(line[1]) < least:
+            return line.start()
+    return len(text) - 1
+
+
+def _collection(text: _Text, pos: int, kind: str, column: int, depth: int) -> _Found:
+    """collection = '-' entry { newline '-' entry }                          kind '-', each at one column
+                  | key entry { newline key entry }                          kind ':', each at one column
+                  | '[' [ entry { ',' entry } [ ',' ] ] ']'                  kind ']'
+                  | '{' [ key entry { ',' key entry } [ ',' ] ] '}'          kind '}'
+    entry = [ '&' name ] value
+    """
+    if depth > _NESTING:
+        raise YAMLError(f"more than {_NESTING} lists and mappings within each other")
     values: Any = {}  # of a list too, by 0, 1, 2, ...
-    column = text.column(pos)
-    while text.column(pos) == column and (not dashes or text[pos:pos + 2] in _DASHES):
-        key, pos = (len(values), pos + 1) if dashes else _key(text, pos, values, depth, False)
-        values[key], pos = _value(text, pos, column + 1, depth + 1)
-    return [*values.values()] if dashes else values, pos
+    flow = kind in "]}"
+    while True:
+        if kind != ":":
+            pos += 1  # behind the '-', '[', '{' or ','
+        if flow:
+            pos = _skip(_NEXT, text, pos)
+            if text[pos] == kind:
+                break
+        key, pos = (len(values), pos) if kind in "-]" else _key(text, pos, flow)
+        if key in values:
+            raise YAMLError(f"the key {key!a:.60} stands here twice")
+        if depth == 0:
+            text.keys[key] = text.at
+        start = _skip(_ANCHOR, text, pos)
+        name = text[pos:start].partition("&")[2]
+        text.anchors.pop(name, None)
+        values[key], end = _value(text, start, kind, column + 1, depth + 1)
+        if name:
+            if text.alias > pos:
+                raise text.unexpected(text.alias)  # it would multiply what it stands for
+            text.anchors.setdefault(name, values[key])  # but for one of the same name within the value
+        pos = end
+        if flow:
+            if text[pos] == kind:
+                break
+            if text[pos] != ",":
+                raise text.unexpected(pos, f"no ',' or {kind!r} behind a value")
+        elif text.column(pos) != column or kind == "-" and _skip(_DASH, text, pos) == pos:
+            break
+    return [*values.values()] if kind in "-]" else values, pos + flow
 
 
-def _brackets(text: _Text, start: int, least: int, depth: int) -> _Found:
-    """brackets = '[' [ value { ',' value } [ ',' ] ] ']' | '{' [ key value { ',' key value } [ ',' ] ] '}'"""
-    close = "]" if text[start] == "[" else "}"
-    values: Any = {}
-    pos = start
-    while text[pos] != close:
-        pos = _next(text, pos + 1, least, start)
-        if text[pos] != close:
-            key, pos = (len(values), pos) if close == "]" else _key(text, pos, values, depth, True)
-            values[key], pos = _value(text, pos, least, depth + 1, start)
-            pos = _next(text, pos, least, start)
-            if text[pos] not in "," + close:
-                raise text.unexpected(pos, f"no ',' or {close!r} behind a value")
-    return [*values.values()] if close == "]" else values, pos + 1
-
-
-def _key(text: _Text, pos: int, values: Any, depth: int, flow: bool) -> _Found:
-    """key = ( quoted | plain ) { blank } ':'   on one line, a blank behind it but for '{"a":1}'; not twice"""
+def _key(text: _Text, pos: int, flow: bool) -> _Found:
+    """key = scalar { blank } ':'   on one line, a blank behind it but for '{"a":1}'"""
     end = _skip(_KEY[flow], text, pos)
     if end == pos:
         raise text.unexpected(pos, "no 'key: value' on one line with a blank behind the ':'")
-    if end - pos > _KEY_LENGTH + 1:
-        raise text.error(pos, f"a key longer than {_KEY_LENGTH} characters")
     name = text[pos:end - 1].rstrip(" \t")
-    text.at = pos
-    key = _quoted(text, pos, 0)[0] if name[0] in "'\"" else text.key(name)
-    if name == "<<" or key != key:
-        raise text.error(pos, f"the key {name!r} is not read: quote it, or write out what it merges")
-    if key in values:
-        raise text.error(pos, f"the key {_short(key)} stands here twice")
-    if depth == 0:
-        text.line += text.count("\n", text.seen, pos)
-        text.lines[key], text.seen = text.line, pos
+    key = _scalar(text, pos, flow)[0] if name[0] in _QUOTED else text.key(name)
+    if name == "<<" or key != key or len(name) > _KEY_LENGTH:
+        raise YAMLError(f"the key {name!a:.60} merges, or is a nan, or longer than {_KEY_LENGTH} characters")
     return key, end
 
 
-def _plain(text: _Text, pos: int, least: int, flow: bool) -> _Found:
-    """plain = words { newline words }   words end before ': ' and ' #', in brackets before ',[]{}' too"""
+def _scalar(text: _Text, pos: int, flow: bool) -> _Found:
+    r"""scalar = "'" { character | "''" | newline } "'" | '"' { character | '\' escape | newline } '"'
+              | word { gap word }   a word ends before ': ' and ' #', within brackets before ',[]{}' too
+              | '*' name            the value of that anchor
+    """
+    quote = text[pos]
+    if quote in _QUOTED:
+        end = _skip(_QUOTED[quote], text, pos)
+        if text[end] != quote:
+            text.begun = pos
+            raise text.unexpected(end)
+        return _unwrapped(text[pos + 1:end], _PIECES[quote]), end + 1
+    end = _skip(_ALIAS, text, pos)
+    name = text[pos + 1:end]
+    if name in text.anchors:
+        text.alias = pos
+        return text.anchors[name], end
     end = _skip(_PLAIN[flow], text, pos)
     if end == pos:
         raise text.unexpected(pos, "no value starts like this: quote what is text")
-    while True:
-        words = _skip(_BREAKS, text, end)
-        more = _skip(_WORDS_OF_LINE[flow], text, words)
-        if more == words or text.column(words) < least:
-            break
-        end = more
-    text.at, end = pos, pos + len(text[pos:end].rstrip(" \t\n"))
-    return text.plain(_unwrapped(text, pos, end, _GAPS)), end
+    return text.plain(_unwrapped(text[pos:end], _GAPS)), end
 
 
-def _quoted(text: _Text, start: int, least: int) -> _Found:
-    r"""quoted = "'" { character | "''" | newline } "'" | '"' { character | '\' escape | newline } '"'"""
-    quote = text[start]
-    end = _skip(_QUOTED[quote], text, start)
-    indents = _pattern(r"\n( *)[^ \n]").findall(text[start:end])
-    if end == start or min(map(len, indents), default=least) < least:
-        raise text.error(start, f"this {quote} is not closed, or not indented by {least} or more spaces")
-    return _unwrapped(text, start + 1, end - 1, _PIECE[quote]), end
-
-
-def _unwrapped(text: _Text, start: int, end: int, pieces: str) -> str:
-    """What the text from start to end says without escapes, doubled quotes and wrapping."""
-    def replaced(match: re.Match[str]) -> str:
+def _unwrapped(raw: str, pieces: str) -> str:
+    """What a scalar says without escapes, doubled quotes and wrapping."""
+    def said(match: re.Match[str]) -> str:
         piece = match.group()
         if "\n" in piece:
             return "\n" * (piece.count("\n") - 1) or ("" if piece[0] == "\\" else " ")
-        if piece[0] != "\\":
-            return "'" if piece == "''" else piece
-        if len(piece) > 2:
-            return chr(int(piece[2:], 16))
-        char = _ESCAPES.get(piece[1])
-        if not char:
-            raise text.error(start + match.start(), f"the escape {piece!a} is no character")
-        return char
-    return _pattern(pieces).sub(replaced, text[start:end])
+        if piece[0] in " \t":
+            return piece
+        return chr(int(piece[2:], 16)) if piece[2:] else _ESCAPES[piece[1]]
+    return _pattern(pieces).sub(said, raw)
 
 
-def _next(text: _Text, pos: int, least: int = 0, start: int = 0) -> int:
-    """{ blank } [ [ comment ] newline { empty or comment line } { ' ' } ]: where it ends
-
-    Within the bracket at `start` what comes next is indented by `least` spaces or more.
-    """
-    here = _skip(_NEXT, text, pos)
-    if start and "\n" in text[pos:here] and text.column(here) < least:
-        raise text.error(start, f"this {text[start]} is not closed, or its lines, the last bracket's too, "
-                                f"are not indented by {least} or more spaces")
-    return here
-
-
-def _skip(pattern: str, text: str, pos: int) -> int:
+def _skip(pattern: str, text: _Text, pos: int) -> int:
     """Where the match of a pattern at pos ends; pos if there is none."""
-    match = _pattern(pattern).match(text, pos)
+    text.at = pos
+    match = _pattern(pattern).match(text, pos, text.window)
     return match.end() if match else pos
 
 
@@ -2492,75 +2475,81 @@ def _skip(pattern: str, text: str, pos: int) -> int:
 def _resolve(text: str) -> Any:
     """A plain scalar by the core schema of YAML 1.2: '0x1f' -> 31, '1e3' -> 1000.0, 'no' -> 'no'."""
     match = _pattern(_CORE).fullmatch(text)
-    if match is None:
-        return text
-    kind = match.lastgroup
-    if kind in _CONSTANTS:
-        return _CONSTANTS[kind]
+    kind = match and match.lastgroup
+    if kind == "null":
+        return None
+    if kind == "bool":
+        return text[0] in "tT"
     if kind == "float":
         return float(_pattern(r"\.(?=[iInN])").sub("", text))
-    base = 10 if kind == "int" else 0
-    try:
-        value = int(text, base) if len(text.lstrip("+-")) <= _DIGITS else _HUGE
-    except ValueError:  # beyond sys.set_int_max_str_digits
-        value = _HUGE
-    if value >= _HUGE:
+    if kind == "long":
         raise YAMLError(f"an integer of more than {_DIGITS} digits")
-    return value
+    return int(text, 10 if kind == "int" else 0) if kind else text
 
 
 # What exman writes: comments, and keys (a str: not null or true) with a list of words or one scalar.
 _OWN_COMMENT = r"\n# [ -~]*(?=\n)"
+_OWN_WORD = "-?[A-Za-z0-9_.+][A-Za-z0-9_.+-]{0,499}"
 _OWN_LINE = (r"\n(?![nNtTfF](?:ull|ULL|rue|RUE|alse|ALSE):)([A-Za-z_][A-Za-z0-9_-]{0,999}): (?:"
-             r"(\[(?:-?[A-Za-z0-9_.+][A-Za-z0-9_.+-]*(?:, -?[A-Za-z0-9_.+][A-Za-z0-9_.+-]*)*)?)\]"
-             r"|'([ -&(-~]*)'|(-?[A-Za-z0-9_./+~][ -\"$-9;-~]{0,499}(?<! )))(?=\n)")
+             rf"\[({_OWN_WORD}(?:, {_OWN_WORD})*)\]"
+             r"|'([ -&(-~]*)'|(-?[A-Za-z0-9_./+~][ -\"$-9;-~]{0,499}(?<! )))(?=\n|\Z)")
 _OLD_END = (r"\n(?:root: '[a-z]+/[0-9-]+'|(?!root: ).*)\n"
             r"time: '[0-9-]{10}T[0-9:]{8}'\r?\nid: [0-9]+\r?\n\Z")
 # Numbers to YAML 1.2 and text to YAML 1.1: 08, 1e5, 1.5e3, -.5, 0o17.
 _TEXT_IN_1_1 = (r"[-+]?0[0-9]+|0o[0-7]+|[-+]?[0-9]+[eE][-+]?[0-9]+"
                 r"|[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)[eE][0-9]+|[-+]\.[0-9]+(?:[eE][-+]?[0-9]+)?")
 # With NEL, LS and PS: lines break there in YAML 1.1, and not in YAML 1.2.
-_UNPRINTABLE = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]"
-_GAPS = r"[ \t\n]+"
-_BREAKS = r"\n(?:[ \t]*\n)* *"
-_NEXT = r"(?:(?:[ \t]+#[^\n]*|[ \t]*)\n(?:[ \t]*(?:#[^\n]*)?\n)* *|[ \t]*)"
-_START = rf"{_NEXT}(?<=\n)---(?=[ \t\n])"
+_UNPRINTABLE = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff"
+_ODD = rf"[{_UNPRINTABLE}]|(?<=\n)(?:%|(?:---|\.\.\.)(?=[ \t\n]))"
+_NEXT = r"[ \t]*(?:(?<=[ \t])#[^\n]*)?(?:\n(?:[ \t]*(?:#[^\n]*)?\n)* *(?:#[^\n]*)?)?"
+_START = rf"(?:\n[ \t]*(?:#[^\n{_UNPRINTABLE}]*)?)*\n---(?:[ \t]+|(?=\n))"
 _END = rf"\n\.\.\.(?=[ \t\n]){_NEXT}\Z"
-_MARKER = r"\n(?:%|(?:---|\.\.\.)(?=[ \t\n]))"
-_DASHES = ("- ", "-\t", "-\n")
-_NAME = r"&[^ \t\n,\[\]{}]+(?=[ \t\n])|\*[^ \t\n,\[\]{}]+"
+# Of a line that is not empty; within brackets, that is no comment either.
+_INDENT = (r"\n( *)(?:\t[ \t]*)?[^ \t\n]", r"\n( *)(?:\t[ \t]*)?[^ \t\n#]")
+_DASH = r"-(?=[ \t\n])"
+# No name ends in a dash, which would look like that of a list.
+_ANCHOR = r"[ \t]*&[^ \t\n,\[\]{}&]+(?<!-)(?=[ \t\n])"
+_ALIAS = r"\*[^ \t\n,\[\]{}]+"
+_GAPS = r"[ \t\n]+"
 # In a block, and within brackets, where YAML readers differ on '?a' and ':a'.
-_WORDS_OF_LINE = [rf"[^:#\n{ends}]*(?:(?::(?![ \t\n{ends}])|(?<![ \t\n])#)[^:#\n{ends}]*)*"
-                  for ends in ("", r",\[\]{}")]
-_PLAIN = (r"(?=[^ \t\n?:,\[\]{}#&*!|>'\"%@`-]|[?:-][^ \t\n])" + _WORDS_OF_LINE[0],
-          r"(?=[^ \t\n?:,\[\]{}#&*!|>'\"%@`-]|-[^ \t\n,\[\]{}])" + _WORDS_OF_LINE[1])
+_WORD = [rf"(?:[^ \t\n:#{ends}]|:(?=[^ \t\n{ends}]))[^ \t\n:{ends}]*(?::(?=[^ \t\n{ends}])[^ \t\n:{ends}]*)*"
+         for ends in ("", r",\[\]{}")]
+_FIRST = (r"(?=[^ \t\n?:,\[\]{}#&*!|>'\"%@`-]|[?:-][^ \t\n])",
+          r"(?=[^ \t\n?:,\[\]{}#&*!|>'\"%@`-]|-[^ \t\n,\[\]{}])")
+_PLAIN = [rf"{first}{word}(?:[ \t\n]+{word})*" for first, word in zip(_FIRST, _WORD)]
 _QUOTED_KEY = r"""(?:"[^"\\\n]*(?:\\[^\n][^"\\\n]*)*"|'[^'\n]*(?:''[^'\n]*)*')[ \t]*:"""
-_KEY = (rf"(?:{_QUOTED_KEY}|{_PLAIN[0]}:)(?=[ \t\n])", rf"{_QUOTED_KEY}|{_PLAIN[1]}:(?=[ \t\n])")
-_QUOTED = {"'": r"'[^']*(?:''[^']*)*'", '"': r'(?s)"[^"\\]*(?:\\.[^"\\]*)*"'}
+_PLAIN_KEY = [rf"{first}{word}(?:[ \t]+{word})*[ \t]*:" for first, word in zip(_FIRST, _WORD)]
+_KEY = (rf"(?:{_QUOTED_KEY}|{_PLAIN_KEY[0]})(?=[ \t\n])", rf"{_QUOTED_KEY}|{_PLAIN_KEY[1]}(?=[ \t\n])")
 # A surrogate is no character, nor is what lies beyond U+10FFFF.
-_PIECE = {"'": r"''|[ \t\n]+", '"': (
-    r"(?s)\\(?:x[0-9a-fA-F]{2}|u(?![dD][89a-fA-F])[0-9a-fA-F]{4}"
-    r"|U(?!0000[dD][89a-fA-F])00(?:0[0-9a-fA-F]|10)[0-9a-fA-F]{4}|\n[ \t\n]*|.)|[ \t\n]+")}
-_ESCAPES = dict(zip('0abt\tnvfre "/\\N_LP', '\0\a\b\t\t\n\v\f\r\x1b "/\\\x85\xa0\u2028\u2029'))
-_CORE = (r"(?P<null>(?:~|null|Null|NULL)?)|(?P<true>true|True|TRUE)|(?P<false>false|False|FALSE)"
-         r"|(?P<int>[-+]?[0-9]+)|0o(?P<oct>[0-7]+)|0x(?P<hex>[0-9a-fA-F]+)"
+_ESCAPE = (r"\\(?:x[0-9a-fA-F]{2}|u(?![dD][89a-fA-F])[0-9a-fA-F]{4}"
+           r"|U(?!0000[dD][89a-fA-F])00(?:0[0-9a-fA-F]|10)[0-9a-fA-F]{4}|\n[ \t\n]*(?!(?<=\n)#)"
+           r'|[0abt\tnvfre "/\\N_LP])')
+_ESCAPES = dict(zip("'" '0abt\tnvfre "/\\N_LP', "'" '\0\a\b\t\t\n\v\f\r\x1b "/\\\x85\xa0\u2028\u2029'))
+# All but the last quote. Within brackets what looks like a comment at the left is one.
+_QUOTED = {"'": r"'[^'\n]*(?:(?:''|\n(?!#))[^'\n]*)*",
+           '"': rf'"[^"\\\n]*(?:(?:{_ESCAPE}|\n(?!#))[^"\\\n]*)*'}
+_PIECES = {"'": rf"''|{_GAPS}", '"': rf"{_ESCAPE}|{_GAPS}"}
+_CORE = (r"(?P<null>(?:~|null|Null|NULL)?)|(?P<bool>true|True|TRUE|false|False|FALSE)"
+         r"|(?P<int>[-+]?[0-9]{1,4300})|(?P<based>0o[0-7]{1,4761}|0x[0-9a-fA-F]{1,3571})"
+         r"|(?P<long>[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)"
          r"|(?P<float>[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
          r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))")
-_CONSTANTS = {"null": None, "true": True, "false": False}
 _REFUSED = {
     "!": "a tag is not read: it would run or guess something",
     "|": "a literal block is not read: write it in double quotes",
     ">": "a folded block is not read: write it in double quotes",
     "?": "a '? ' key is not read: write 'key: value'",
-    "&": "an anchor stands before a value, once, and not within that of the same name",
+    "&": "an anchor stands behind the '-', ':', '[' or ',' of its value",
     "*": "an alias stands for a value above it: it is no key, and not within the value of an anchor",
     "#": "a comment needs a blank before its '#'",
     "-": "a '-' within a mapping or a value: a list has lines of its own",
     ":": "a ':' without a key, or a key within a value: quote the value, or put the key on a line of its own",
     "\t": "a tab in the indentation: indent by spaces",
-    "\n%": "a directive is not read: take the line away",
-    "\n---": "a second document: a text holds one",
-    "\n...": "a second document: a text holds one"}
+    "\\": "an escape that is no character: write '\\\\' for a backslash, or use single quotes",
+    "\n": "a quote or bracket is not closed, or its lines, the last bracket's too, are not indented enough",
+    "%": "a directive is not read: take the line away; quote what is text",
+    "---": "a second document: a text holds one",
+    "...": "a second document: a text holds one"}
 
 
 # ------------------------------------------------------------------------------------------------------------

@@ -4105,8 +4105,8 @@ class DumpYaml(unittest.TestCase):
         for name, value, reason in (
                 ("tuple", (1, 2), "tuple"), ("set", {1}, "set"), ("bytes", b"a", "bytes"), ("path", pathlib.Path("a"), "Path"),
                 ("str subclass", Text("a"), "Text"), ("float subclass", Number(1), "Number"), ("int subclass", Count(1), "Count"),
-                ("in a list", [1, (2,)], "tuple"), ("in a dict", {"a": [Text("b")]}, "Text"), ("tuple as key", {(1, 2): 1}, "the key"),
-                ("nan as key", {float("nan"): 1}, "the key"), ("str subclass as key", {Text("a"): 1}, "the key"),
+                ("in a list", [1, (2,)], "tuple"), ("in a dict", {"a": [Text("b")]}, "Text"), ("tuple as key", {(1, 2): 1}, "tuple"),
+                ("nan as key", {float("nan"): 1}, "the key"), ("str subclass as key", {Text("a"): 1}, "Text"),
                 ("long key", {"k" * 1025: 1}, "longer than 1024"), ("long quoted key", {"k" * 1022 + " ": 1}, "longer than 1024"),
                 ("surrogate", "a\udc80", "surrogate"), ("surrogate in a key", {"\ud800": 1}, "surrogate"), ("list in itself", loop, "more than 64"),
                 ("long integer", 10**4300, "4300 digits"), ("long negative", -(10**4300), "4300 digits")):
@@ -4126,7 +4126,7 @@ class DumpYaml(unittest.TestCase):
             with self.assertRaisesRegex(exman.YAMLError, "line 2: .*digits"):
                 exman.load_yaml("a: 1\nb: " + "9" * 777 + "\n")
         for name, value in (("tuple", (1, 2)), ("list", [1]), ("none", None), ("tuple as key", {(1,): 1}), ("nan as key", {float("nan"): 1}),
-                            ("long key", {"k" * 100_000: 1}), ("huge key", {1 << 99_999: 1})):
+                            ("long key", {"k" * 100_000: 1})):
             with self.subTest(name), self.assertRaises(exman.YAMLError) as caught:
                 exman.dump_yaml(value)
             self.assertLess(len(str(caught.exception)), 250)
@@ -4221,6 +4221,7 @@ class LoadYaml(unittest.TestCase):
                                  "l": {"n": 1}, "o": {"n": 1}, "p": ["r", "r"]})
         for one, other in ((value["a"], value["b"]), (value["c"], value["d"]), (value["c"], value["e"]["g"]), (value["l"], value["o"])):
             self.assertIs(one, other)
+        self.assertEqual(exman.load_yaml("a: &x [&x 1, 2]\nb: *x\n"), {"a": [1, 2], "b": 1})      # the last one that stands above
 
     def test_64_lists_within_each_other(self):
         value = 1
@@ -4256,10 +4257,10 @@ class LoadYamlRefuses(unittest.TestCase):
         self.check("a '? ' key", ("? a\n: b\n", 1), ("a: [?b]\n", 1))
         self.check("the key '<<'", ("a: &x {b: 1}\nc:\n  <<: *x\n", 3), ("a: {<<: b}\n", 1))
         self.check("the key '.nan'", (".nan: 1\n", 1))
-        self.check("a directive is not read", ("%YAML 1.2\n---\na: 1\n", 1), ("%YAML 1.2\na: 1\n", 1))
+        self.check("a directive is not read", ("%YAML 1.2\n---\na: 1\n", 1), ("%YAML 1.2\na: 1\n", 1), ("a: %b\n", 1))
         self.check("a second document", ("a: 1\n---\nb: 2\n", 2), ("a: 1\n...\nb: 2\n", 2), ("a: 1\n...\n...\n", 2), ("---\n---\na: 1\n", 2),
                    ("a: 1\n... b\n", 2), ("a: 'b\n---\n c'\n", 2))
-        self.check("no value starts like this", ("a: @b\n", 1), ("a: `b`\n", 1), ("a: %b\n", 1), ("a: [1,,2]\n", 1), ("a: [,]\n", 1))
+        self.check("no value starts like this", ("a: @b\n", 1), ("a: `b`\n", 1), ("a: [1,,2]\n", 1), ("a: [,]\n", 1))
 
     def test_tops_that_are_no_mapping(self):
         self.check("no mapping", ("", 1), ("\n \n\t\n", 1), ("# a\n", 1), ("---\n", 2), ("...\n", 1), ("- a\n", 1), ("[a]\n", 1), ("\ufeff", 1))
@@ -4273,7 +4274,7 @@ class LoadYamlRefuses(unittest.TestCase):
         self.check("no 'key: value'", ("a: 1\nb\n", 2), ("'a':1\n", 1), ("a:\n- 1\nb\n", 3), ("a: {b}\n", 1), ("a: {'b', c: 1}\n", 1), ("a: {b:[1]}\n", 1),
                    ("a: {b:}\n", 1), ("a: {[b]: 1}\n", 1), ("a: {b\n c: 1}\n", 1))
         self.check("a ':' without a key, or a key within a value", (": a\n", 1), ("a: b: c\n", 1), ("a: b:\tc\n", 1), ("a: b\n  c: d\n", 2), ("a: 1\n  b: 2\n", 2),
-                   ("a:\n- b\n  - c: 1\n", 3), ("a:\n  'b\n  c': 1\n", 3), ("[a]: 1\n", 1), ("&x a: 1\n", 1), ("a:\n  &x b: 1\n", 2),
+                   ("a:\n- b\n  - c: 1\n", 3), ("a:\n  'b\n  c': 1\n", 3), ("[a]: 1\n", 1),
                    ("a:\n- &x b: 1\n", 2), ("a: [b: 1]\n", 1), ("a: [:b]\n", 1), ("--- a: 1\n", 1))
 
     def test_indentation(self):
@@ -4283,9 +4284,9 @@ class LoadYamlRefuses(unittest.TestCase):
         self.check("", ("a:\n-\t- 1\n", 2), ("a:\n-\tb: 1\n", 2), ("a: [\n\tb]\n", 1), ("a: 'b\n\tc'\n", 1))
 
     def test_quotes_and_brackets(self):
-        self.check("is not closed, or", ("a: 1\nb: 'c\n", 2), ('a: "c\n', 1), ("a: 'b\nc'\n", 1), ("a:\n  b: \"c\n  d\"\n", 2), ('a: "\\u12', 1),
+        self.check("is not closed, or", ("a: 1\nb: 'c\n", 2), ('a: "c\n', 1), ("a: 'b\nc'\n", 1), ("a:\n  b: \"c\n  d\"\n", 2),
                    ("a: 1\nb: [1,\n  2\n", 2), ("a: {b: 1\n", 1), ("a: [\n  1\n]\n", 1), ("a: [1,\n2]\n", 1))
-        self.check("is no character", ('a: "\\q"\n', 1), ('a: 1\nb: "c\n  \\q"\n', 3), ('a: "\\x4"\n', 1), ('a: "\\u00_1"\n', 1), ('a: "\\x１１"\n', 1),
+        self.check("is no character", ('a: "\\u12', 1), ('a: "\\q"\n', 1), ('a: 1\nb: "c\n  \\q"\n', 3), ('a: "\\x4"\n', 1), ('a: "\\u00_1"\n', 1), ('a: "\\x１１"\n', 1),
                    ('a: "\\ud800"\n', 1), ('a: "\\ud83d\\ude00"\n', 1), ('a: "\\U0000dfff"\n', 1), ('a: "\\U00110000"\n', 1))
         self.check("behind a value: ", ("a: 'b' c\n", 1), ("a: [b] c\n", 1), ("a: [1}\n", 1), ("a: ['b' 'c']\n", 1))
         self.check("a blank before its '#'", ("a: 'b'#c\n", 1), ("a: [1,#b\n 2]\n", 1))
@@ -4298,7 +4299,7 @@ class LoadYamlRefuses(unittest.TestCase):
     def test_anchors_and_aliases(self):
         self.check("an alias", ("a: *x\n", 1), ("a: *x\nb: &x 1\n", 1), ("a: &x b\n*x : 1\n", 2), ("a: &x b\nc: {*x : 1}\n", 2), ("a: &x 1\nb: &y *x\n", 2),
                    ("a: [&x 1, &y *x]\n", 1), ("a: &x [1, *x]\n", 1), ("a: &x 1\nb: &x [*x]\n", 2), ("a: &x 1\nb: &y\n  c: *x\n", 3))
-        self.check("an anchor", ("a: &x [&x 1]\n", 1), ("a: &x &y 1\n", 1), ("a: & 1\n", 1), ("a: [&x]\n", 1))
+        self.check("an anchor", ("&x a: 1\n", 1), ("a:\n  &x b: 1\n", 2), ("a:\n  &x 1\n", 2), ("a: &x &y 1\n", 1), ("a: & 1\n", 1), ("a: [&x]\n", 1))
         self.check("", ("a: [&x , 1]\n", 1))
 
     def test_what_multiplies(self):
@@ -4319,7 +4320,7 @@ class LoadYamlRefuses(unittest.TestCase):
 def agreement(text):
     """What load_yaml makes of a text, and what its reader of whole texts makes of it: the value, or the words of the error."""
     ends = []
-    for read in (exman.load_yaml, lambda text: exman._parse_yaml(text, exman._resolve)[0]):
+    for read in (exman.load_yaml, lambda text: exman._parse_yaml(text, exman._resolve, exman._resolve)[0]):
         try:
             ends.append(exact(read(text)))
         except exman.YAMLError as error:
@@ -4333,22 +4334,23 @@ class LoadYamlDoors(unittest.TestCase):
     def test_plain_scalars_are_given_as_they_stand_with_the_lines_of_the_outermost_keys(self):
         text = ("# c\nlr: 1e-3\nno: no\n1: '1'\nsizes: [1, \"2\", {3: 4}]\nempty:\nlist:\n- 05\n-\nfolded: a\n  b\n"
                 "x: &a 1_0\ny: *a\n")
-        params, lines = exman._parse_yaml(text, lambda scalar: ("text", scalar))
+        params, doc = exman._parse_yaml(text, lambda scalar: ("text", scalar), exman._resolve)
         self.assertEqual(params, {
             "lr": ("text", "1e-3"), "no": ("text", "no"), 1: "1", "sizes": [("text", "1"), "2", {3: ("text", "4")}], "empty": ("text", ""),
             "list": [("text", "05"), ("text", "")], "folded": ("text", "a b"), "x": ("text", "1_0"), "y": ("text", "1_0")})
-        self.assertEqual(lines, {"lr": 2, "no": 3, 1: 4, "sizes": 5, "empty": 6, "list": 7, "folded": 10, "x": 12, "y": 13})
+        self.assertEqual({key: doc.line(place) for key, place in doc.keys.items()}, {"lr": 2, "no": 3, 1: 4, "sizes": 5, "empty": 6, "list": 7, "folded": 10, "x": 12, "y": 13})
         for text, lines in (("a:\n  b: 1\n  c: 2\nd: 3\n", {"a": 1, "d": 4}), ("\r\n---\r\n# x\r\na: 1\r\n", {"a": 4}),
                             ("{a: 1,\n b: {c: 1}, d: 2}\n", {"a": 1, "b": 2, "d": 2}), ("'a': 'b\n\n  c'\n\"d\": 1\n", {"a": 1, "d": 4})):
             with self.subTest(text=text):
-                self.assertEqual(exman._parse_yaml(text, exman._resolve)[1], lines)
+                _, doc = exman._parse_yaml(text, exman._resolve, exman._resolve)
+                self.assertEqual({key: doc.line(place) for key, place in doc.keys.items()}, lines)
 
     def test_an_error_of_what_makes_the_values_names_its_line(self):
         def refuse(text):
             raise exman.YAMLError("no such value")
         for text, line in (("'a': 'b'\nc: d\n", 2), ("'a': ['b',\n  c]\n", 2)):
             with self.assertRaisesRegex(exman.YAMLError, f"^line {line}: no such value$"):
-                exman._parse_yaml(text, refuse)
+                exman._parse_yaml(text, refuse, exman._resolve)
 
     def test_only_in_the_files_of_exman_0_1_is_a_number_of_yaml_1_2_text(self):
         values = "zip: 01923\nk:\n- 1e5\n- -.5\n- 08\n- 0o17\n- 1.5e3\nd:\n  08: 1\n  1e5: 2\n  7: 1.0e-05\n"
