@@ -1619,7 +1619,7 @@ class _Root(str):
             os.symlink(os.path.relpath(params, folder), entry)
         except (OSError, NotImplementedError):          # which one differs: a copy works or tells the reason
             if not os.path.islink(entry):
-                self.write_whole(entry, _read_text(params).encode())
+                self.write_whole(entry, _bytes(params))
         try:
             os.stat(params)
         except FileNotFoundError:                       # it has failed, or was deleted, meanwhile
@@ -2991,8 +2991,8 @@ def _shell_args(prog: str, words: Sequence[str]) -> Any:
             verb.add_argument(name, action="store_true", help=text)
     for each in (parser, *verbs.values()):              # it stands before or after the verb
         each.add_argument("--root", metavar="DIR", help="default: the working directory, or ./exman")
-    parser.add_argument("verb", choices=verbs)
-    parser.add_argument("rest", nargs="...")
+    parser.add_argument("verb", choices=verbs, metavar="VERB")
+    parser.add_argument("rest", nargs="...", metavar="...")
     if "--sort" in words[:-1]:                          # to argparse the -acc of `--sort -acc` is an option
         at = words.index("--sort")
         words = [*words[:at], f"--sort={words[at + 1]}", *words[at + 2:]]
