@@ -119,7 +119,10 @@ class Run:
         if not self._inside:
             self._status = "failed" if self._part == "fails" else "done"
             if self._ended and self._is_mine:           # an earlier block, or the next parse, has ended it
-                _unlink(f"{self._folder()}/end.yaml")
+                try:
+                    _unlink(f"{self._folder()}/end.yaml")
+                except OSError:
+                    pass
             self._close_log = _opened_log(self._base, self._file("log"))
         self._inside.append(_task())
         return self
@@ -217,7 +220,7 @@ def _begin(run: Run) -> None:
     if not _LAST:
         import atexit
         atexit.register(_end_last)
-    elif _LAST[0] is not run:                           # else a further stage of one script
+    elif _LAST[0]._folder() != run._folder():           # else a further stage of one script
         _end_last()
     _LAST[:] = [run]
 
@@ -293,7 +296,7 @@ class Namespace(argparse.Namespace):
     __class__: Any = property(lambda self: argparse.Namespace)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        if _keeps_the_run():
+        if type(self) is not Namespace and _keeps_the_run():
             return _with_run, (argparse.Namespace(), *type(self)._beside), self.__dict__
         # A checkpoint loads where there is no exman.
         plain = argparse.Namespace()
@@ -816,7 +819,8 @@ def _validate(function: Callable[[Any], object], message: str, namespace: Any) -
 #   exact    by key, the shape of the value, see _form(): which lists are tuples, which texts are for the type
 #   words    by key, the words that made the value: the option's own actions take them again
 #   told     by key, the lines that are but a description
-#   order    by key, the attribute: where some are no options (a setter's) or they stand in another order
+#   order    by key, the attribute: where some are no options, or they stand in another order
+#   more     the keys of those that are no options: of a setter, of set_defaults
 #   argv     the words of the launch, for `exman cmd`; git: whether commit and dirty are exman's
 # A key's part is believed only while its line still says the same, so a copy that was edited by hand counts.
 
@@ -826,7 +830,8 @@ _GIT_KEYS = ("commit", "dirty")
 _OLD_KEYS = ("config", "config_file", "tmp", "name", "git_dirty")
 
 # The parts of the comment; `old` is what another exman wrote.
-_META = {"argv": list, "exact": dict, "words": dict, "told": dict, "order": dict, "git": bool, "old": bool}
+_META = {"argv": list, "exact": dict, "words": dict, "told": dict, "order": dict, "more": list,
+         "git": bool, "old": bool}
 _NO_LITERAL = (TypeError, ValueError, SyntaxError, MemoryError, RecursionError)
 
 
@@ -842,14 +847,13 @@ class _File:
         if not re.search(r"(?m)^[ \t\r]*[^# \t\r\n]", text):
             text = "{}"                                 # a file of comments sets nothing
         try:
-            self.values, self.text = _parse_yaml(text, _resolve, _resolve)      # by key
+            plain = _resolve_old if _pattern(_OLD_END).search(text) else _resolve
+            self.values, self.text = _parse_yaml(text, plain, plain)    # by key
             self.texts, _ = _parse_yaml(text, str, _resolve)    # the text of each scalar, as it stands
             root, moment, number = map(self.values.get, _OWN_KEYS)
             by_exman = type(root) is type(moment) is str and root.partition("/")[0] in _PARTS
             self.recorded = by_exman and type(number) is int
             self.meta = _meta(text if self.recorded else "")
-            if self.recorded:
-                self.values = _load_record(text)
         except YAMLError as error:
             raise ValueError(f"{path}: {error}") from None
         # The keys that are exman's. Older files do not say whether git was on.
@@ -991,11 +995,11 @@ class _Replay(_Parse):
             key = file.key(dest)
             if key is None or dest.parser not in reached:
                 continue
-            if not self.is_open(dest):
-                file.is_overridden = True
-                continue
             default = getattr(self.namespace, dest.name, None)
-            if file.meta["told"].get(key, _MISSING) == file.values[key]:
+            if not self.is_open(dest):
+                file.is_overridden |= not _same(default, file.values[key])
+                continue
+            if file.meta["told"].get(key) == _flow(file.values[key]):
                 self.told[dest.name] = file.values[key]
                 # What the script has of its own is all there is.
                 own = _recalled([default, *(action.const for action in dest.actions)], file.values[key])
@@ -1083,7 +1087,7 @@ class _Replay(_Parse):
                 values[dest] = values.pop(dest)
         for dest, line in self.told.items():
             now = _description(getattr(namespace, dest, None))
-            if now != line:
+            if _flow(now) != _flow(line):
                 _say(f"{dest} cannot be restored: it was {line!s:.200}, and is {now!s:.200}")
 
     def find_lost(self, file: _File) -> None:
@@ -1091,10 +1095,10 @@ class _Replay(_Parse):
         lost, order = [], file.meta["order"]
         for key in file.unknown:
             dest = order.get(key, str(key))
-            is_there = hasattr(self.namespace, dest)
+            is_there = dest in getattr(self.namespace, "__dict__", {})
             if is_there and file.is_overridden:
                 continue                                # a setter has made it of what overrides the file
-            if is_there or key in order:
+            if is_there or key in file.meta["more"]:
                 value = _rebuilt(file.meta["exact"].get(key), file.values[key], str)
                 self.restored.setdefault(dest, value)
             else:
@@ -1145,9 +1149,9 @@ def _flag_value(dest: _Dest, text: Any, value: Any) -> Any:
         kind = kinds.get(type(action))
         if type(value) is kind:
             return value
-        if kind is None and action.const in (value, text):
+        if kind is None and any(_same(action.const, each) for each in (value, text)):
             return action.const
-    if dest.reader.const in (True, False, None):
+    if type(dest.reader) not in kinds and type(dest.reader.const) in (bool, type(None)):
         return _truth(dest, text)
     raise ArgumentError(dest.reader, f"invalid value: {value!r:.99}")
 
@@ -1217,8 +1221,9 @@ def _record(parse: _Parse, namespace: Any, state: _GitState | None) -> _Record:
             if key != "local_rank" and not (dest and "volatile" in dest.flags):
                 shared.append(lines[key])
     order = {_column(name, own): name for name in attributes}
-    if [*order] != [*lines] or not owners.keys() >= attributes.keys():
-        meta["order"] = order                           # some are no options, or not in their order
+    meta["more"] = [key for key, name in order.items() if name not in owners]
+    if [*order] != [*lines] or meta["more"]:
+        meta["order"] = order
     notes = [f"the subcommand {strings[0]!r} is not recorded: give add_subparsers() a dest"
              for action, strings in parse.typed
              if action.nargs == argparse.PARSER and action.dest == SUPPRESS]
@@ -1251,12 +1256,13 @@ def _held(parse: _Parse, dest: _Dest, value: Any) -> _Held:
         held = _as_it_is(value, text_of)
         if held is not None:
             return held
-    words = [[next(iter(action.option_strings), ""), *strings]
-             for action, strings in parse.typed if action in dest.actions]
-    if any(strings for _, *strings in words):           # an action of the script's has made it of them
+    typed = [(action, strings) for action, strings in parse.typed if action in dest.actions]
+    words = [[next(iter(action.option_strings), ""), *strings] for action, strings in typed]
+    # An action of the script's has made it of them.
+    if any(strings or type(action).__module__ != argparse.__name__ for action, strings in typed):
         return _line_of(words), "words", words
     told = _description(value)
-    return told, "told", told
+    return told, "told", _flow(told)
 
 
 def _line_of(words: list[list[str]]) -> Any:
@@ -1327,7 +1333,7 @@ def _description(value: Any) -> Any:
     """The line of a value that nothing brings back: a number, a text, or its repr without addresses."""
     ways: list[Callable[[Any], Any]] = [
         lambda value: value,
-        _items,
+        lambda value: [*map(_description, value)] if type(value) in (list, tuple) else value,
         lambda value: value.item() if value.shape == () else value,         # of numpy, torch: a number
         os.fspath,
         lambda value: type(value).__members__ and value.name,               # of an Enum
@@ -1340,12 +1346,6 @@ def _description(value: Any) -> Any:
             continue
         return form
     return f"<{type(value).__name__}>"
-
-
-def _items(value: Any) -> list[Any]:
-    if type(value) not in (list, tuple):
-        raise TypeError
-    return [*map(_description, value)]
 
 
 def _recalled(own: list[Any], line: Any) -> Any:
@@ -1363,7 +1363,7 @@ def _launch_words(parse: _Parse) -> list[Any]:
     typed = parse.words if words else []
     for action, strings in parse.typed:
         for secret in filter(None, strings if getattr(action, "secret", False) else ()):
-            spoken = rf"\A(|[^=]*=|\W.){re.escape(secret)}\Z"          # --token abc, --token=abc, -tabc
+            spoken = rf"\A(|[^=]*=|\W.\w*){re.escape(secret)}\Z"       # --token abc, --token=abc, -tabc
             typed = [re.sub(spoken, r"\1***", word) for word in typed]
     rest = iter(typed)
     for word in rest:
@@ -1629,8 +1629,8 @@ class _Root(str):
     def unlist(self, name: str, marks: str = "") -> list[str]:
         """Take a run out of index and marks, or out of those that start so; return its entries there."""
         entries = [] if marks else [f"{self}/index/{name}.yaml"]
-        entries += [runs[name] for mark, runs in _marks(self, []).items()
-                    if name in runs and f"{mark}/".startswith(marks)]
+        entries += [f"{os.path.dirname(runs[name])}/{name}{end}" for mark, runs in _marks(self, []).items()
+                    if name in runs and f"{mark}/".startswith(marks) for end in ("", ".yaml")]
         return [entry for entry in entries if _unlink(entry)]
 
     def claim(self) -> int:
@@ -1948,9 +1948,9 @@ def _launch(settings: _Settings, record: _Record, earlier: Run | None) -> Run:
             _say(note)
         if not mine or mine.name != run.name:
             _say(f"run {run.id}{news}: {run._folder()}")
+    del _BEQUEST[15:]                           # a script parses a few times; the environment has its bounds
     _BEQUEST.append(f"{digest} {run._base}/{run._part}/{run.name}/{run._rank}")
-    # A script parses a few times, and the environment has its bounds.
-    os.environ["EXMAN_RUNS"] = "\n".join(_BEQUEST[:16])
+    os.environ["EXMAN_RUNS"] = "\n".join(_BEQUEST)
     return run
 
 
@@ -2266,12 +2266,8 @@ def load_yaml(text: str) -> dict[Any, Any]:
 
 def _load_record(text: str) -> dict[Any, Any]:
     """The params.yaml of a run, as load_yaml reads it; but what was text to exman 0.1.x is text."""
-    return _parse_yaml(text, _resolve_old, _resolve_old)[0] if _is_old(text) else load_yaml(text)
-
-
-def _is_old(text: str) -> bool:
-    """Whether a params.yaml ends as exman 0.1.x ended it: a later one has `root: runs/...` above time."""
-    return bool(_pattern(_OLD_END).search(text))
+    is_old = _pattern(_OLD_END).search(text)
+    return _parse_yaml(text, _resolve_old, _resolve_old)[0] if is_old else load_yaml(text)
 
 
 def _resolve_old(text: str) -> Any:
@@ -2691,7 +2687,7 @@ def _blocks(root: str, problems: list[str], runs: Sequence[_Entry]) -> Iterator[
                 if len(block) < len(lines[0]):          # a key comes twice
                     raise ValueError
                 yield {"root": alike, **block}
-            except (TypeError, ValueError):             # the full reader takes them, or says why not
+            except ValueError:                         # the full reader takes them, or says why not
                 yield from filter(None, map(functools.partial(_record_of, root, problems), alike))
 
 
@@ -2715,7 +2711,7 @@ def _own_lines(run: _Entry) -> tuple[_Entry, list[str]]:
         text = _bytes(f"{part}/{name}/params.yaml").decode()
     except (OSError, ValueError):
         text = ""
-    body, _, end = text.rpartition(f"\n{_META}")
+    body, _, end = text.rpartition("\n# exman: ")
     return run, body.split("\n") if _pattern(_OWN_END).fullmatch(end) else [""]
 
 
@@ -2739,7 +2735,11 @@ def _key_and_cells(lines: Sequence[str]) -> tuple[str, list[Any]]:
         else:
             [value] = load_yaml(f"key: {text}\n").values()
             cells[line] = _cell(value)
-            hash(cells[line])                           # a dict has none: each run gets one of its own
+    try:
+        hash((*cells.values(),))
+    except TypeError:                                   # dicts: each run gets one of its own
+        import copy
+        return key, [copy.deepcopy(cells[line]) for line in lines]
     return key, [*cells.values()] * len(lines) if len(cells) == 1 else [cells[line] for line in lines]
 
 
@@ -2850,7 +2850,7 @@ def _unended(root: str, name: str) -> str:
         return "running" if start == now else "died"
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return "died"
     except PermissionError:                             # another user's
         pass
@@ -2981,7 +2981,8 @@ def _shell_args(prog: str, words: Sequence[str]) -> Any:
     verbs = {}
     for indent, name, value, text in re.findall(r"(?m)^( *)(\S+) ?(\S*)  +(.*(?:\n {20}.*)*)", _VERBS):
         if not indent:
-            verb = verbs[name] = argparse.ArgumentParser(prog=f"{prog} {name}", description=text)
+            verb = argparse.ArgumentParser(f"{prog} {name}", description=text, allow_abbrev=False)
+            verbs[name] = verb
         elif not name.startswith("-"):
             kind = _check_mark if name == "KEY" else str
             verb.add_argument(name.lower(), type=kind, nargs=value or None, metavar=name, help=text)
@@ -3015,7 +3016,7 @@ def _verb_ls(root: str, args: Any) -> None:
     # What --name gave stands at the end of a folder's name.
     columns.setdefault("name", [re.sub(r"\A(?:[0-9]+-?){7}", "", folder.name) for folder in columns["root"]])
     for key in ("time", "root"):
-        columns[key] = [*map(str, columns[key])]
+        columns[key] = [str(cell or "") for cell in columns[key]]
     keys, rows = [*columns], _dicts(columns)
     order = args.sort or "id"
     sort = order.lstrip("-")
@@ -3098,7 +3099,7 @@ def _cell_text(value: Any) -> str:
 
 
 def _verb_diff(root: str, args: Any) -> None:
-    one, other = [_load_record(_read_text(_config_path(word, root))) for word in (args.a, args.b)]
+    one, other = [_File(_config_path(word, root), True).values for word in (args.a, args.b)]
     for key in {**one, **other}:
         before, after = [_flow(params[key]) if key in params else "(none)" for params in (one, other)]
         if before != after and key not in _OWN_KEYS:
@@ -3116,7 +3117,7 @@ def _verb_cmd(root: str, args: Any) -> None:
         if isinstance(word, str):
             words.append(word)
         elif path not in words:                         # it has all that the files gave
-            words += ["--config", path]
+            words += [word[0], path]
     print(shlex.join(words))
 
 

@@ -1566,10 +1566,11 @@ class FilesAndSettersTest(Case):
                       self.refuse(self.switches(), "--config", self.config("no-cuda: maybe")))
 
     def test_counts_and_lists_of_consts_in_a_file(self):
-        for text, value in (("v: 3", 3), ("v: x", None), ("tags: [a, 2]", ["a", 2]), ("tags: a", None)):
+        for text, value in (("v: 3", 3), ("v: x", None), ("v: true", None), ("tags: [a, 2]", ["a", 2]), ("tags: a", None), ("one: 1", 1), ("one: '1'", None), ("one: 0", None)):
             with self.subTest(text):
                 parser = self.parser()
                 parser.add_argument("--v", action="count")
+                parser.add_argument("--one", action="store_const", const=1)
                 parser.add_argument("--a", dest="tags", action="append_const", const="a")
                 parser.add_argument("--b", dest="tags", action="append_const", const=2)
                 if value is None:
@@ -1869,6 +1870,37 @@ class RerunTest(Case):
         self.assertEqual(vars(self.parse(parser, "--config", run, "--epochs", "5")), {"epochs": 5, "steps": 5000})
         (self.folder / "more.yaml").write_text("epochs: 7\n")
         self.assertEqual(vars(self.parse(parser, "--config", run, "--config", "more.yaml")), {"epochs": 7, "steps": 7000})
+
+    def test_attributes_of_setters_and_options_that_are_gone(self):
+        def parser(steps, *options):
+            parser = self.parser()
+            for option in options:
+                parser.add_argument(option, default=1)
+            parser.add_subparsers(dest="cmd").add_parser("train")
+            parser.register_setter(lambda args: setattr(args, "steps", steps))
+            return parser
+        self.parse(parser(3, "--lr", "--gone"), "train")
+        self.assertEqual(vars(self.parse(parser(9, "--lr"), "--config", "1")), {"lr": 1, "cmd": "train", "steps": 3})
+        self.assertIn("gone: not in this script, and left out", self.stderr)
+
+    def test_an_action_of_the_scripts_without_words_is_called_again(self):
+        class Now(argparse.Action):
+            def __init__(self, option_strings, dest, **kwargs):
+                super().__init__(option_strings, dest, nargs=0, **kwargs)
+
+            def __call__(self, parser, namespace, values, option_string=None):
+                setattr(namespace, self.dest, Color.RED)
+        parser = self.make(action=Now)
+        args = self.parse(parser, "--x")
+        self.assertEqual(self.parse(parser, "--config", str(args.root)).x, Color.RED)
+        self.assertNotIn("cannot be restored", self.stderr)
+
+    def test_infinity_that_nothing_brings_back_costs_no_other_value(self):
+        parser = self.make(default=Scalar(float("inf")))
+        parser.add_argument("--pair", default=(1, 2))
+        args = self.parse(parser)
+        self.assertEqual(self.parse(parser, "--config", str(args.root)).pair, (1, 2))
+        self.assertNotIn("cannot be restored", self.stderr)
 
     def test_actions_that_do_more_than_store(self):
         class Preset(argparse.Action):
@@ -4370,7 +4402,7 @@ class LoadYamlDoors(unittest.TestCase):
             with self.subTest(name):
                 record = exman._load_record(text)
                 self.assertEqual(exact({key: record[key] for key in old}), exact(expected))
-                self.assertEqual(exman._is_old(text), expected is old)
+                self.assertEqual(bool(exman._pattern(exman._OLD_END).search(text)), expected is old)
                 self.assertEqual(exact(exman.load_yaml(text)["zip"]), "int 1923")
 
     def test_what_exman_0_1_wrote_is_read(self):
@@ -4674,6 +4706,15 @@ class TestTableLines(TableCase):
         def tupled(value):
             return tuple(map(tupled, value)) if isinstance(value, list) else value
         return {str(key): tupled(value) for key, value in values.items() if key not in ("root", "time", "id")}
+
+    def test_runs_of_exmans_own_do_not_need_the_full_reader(self):
+        for number in range(1, 4):
+            self.run_(number, lr=str(number / 8), tag="'no'", sizes="[1, 2]", spec="{a: [1]}")
+        with mock.patch.object(exman, "_record_of", side_effect=AssertionError):
+            rows = self.rows()
+        self.assertEqual([(row["lr"], row["tag"], row["sizes"], row["spec"]) for row in rows],
+                         [(number / 8, "no", (1, 2), {"a": [1]}) for number in range(1, 4)])
+        self.assertIsNot(rows[0]["spec"], rows[1]["spec"])
 
     def test_agrees_with_load_yaml(self):
         bodies = [
