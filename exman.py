@@ -341,15 +341,15 @@ def _say(line: str) -> None:
 def simpleroot(__file__: str) -> pathlib.Path:
     """Return the folder `exman` beside the given file, as an absolute path: exman.simpleroot(__file__)."""
     from pathlib import Path
-    return Path(os.path.dirname(os.path.abspath(__file__)), "exman")
+    return Path(os.path.abspath(__file__)).with_name("exman")
 
 
 def optional(type: Callable[[str], Any]) -> Callable[[str | None], Any]:
     """Make a type= that also takes none and null, in any case: optional(int)("none") is None."""
     convert = _bool if type is bool else type
 
-    def optional_type(text: str | None) -> Any:
-        return None if text is None or text.lower() in ("none", "null") else convert(text)
+    def optional_type(text: Any) -> Any:
+        return None if str(text).lower() in ("none", "null") else convert(text)
     optional_type.__name__ = f"optional {getattr(type, '__name__', type)}"
     return optional_type
 
@@ -384,22 +384,18 @@ class ExParser(ArgumentParser):
     says what to do; with exit_on_error=False it is an OSError.
     """
 
+    exit_on_error = True                                # CPython 3.8 has no such parameter
+    _exman: Any                                         # what it takes beyond argparse, see _prepare()
+
     def __init__(self, *args: Any, root: str | os.PathLike[str] | None = None, zfill: int = 6,
                  shared: bool = False, automark: Iterable[str] = (),
                  default_config_files: Iterable[str | os.PathLike[str]] = (),
                  git: bool | str | os.PathLike[str] | None = None, git_assert_clean: bool = False,
                  **kwargs: Any) -> None:
-        self._exman = _Settings(root=root, zfill=zfill, shared=shared, automark=_listed_words(automark),
-                                default_config_files=_listed_words(default_config_files),
-                                git=git or git_assert_clean, git_assert_clean=git_assert_clean)
         super().__init__(*args, **kwargs)
-        _prepare(self)
-
-    def add_subparsers(self, **kwargs: Any) -> Any:
-        """Add subparsers as argparse does; what makes them, parser_class, may be of the script's own."""
-        if "parser_class" in kwargs:
-            kwargs["parser_class"] = functools.partial(_made_recordable, kwargs["parser_class"])
-        return super().add_subparsers(**kwargs)
+        _prepare(self, root=root, zfill=zfill, shared=shared, automark=_listed_words(automark),
+                 default_config_files=_listed_words(default_config_files),
+                 git=git or git_assert_clean, git_assert_clean=git_assert_clean)
 
     def register_validator(self, function: Callable[[Any], object],
                            message: str = "validation error") -> None:
@@ -420,32 +416,32 @@ class ExParser(ArgumentParser):
 
     def parse_args(self, *args: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]
         """Parse as argparse does, record the run, and return the namespace with the run beside it."""
-        return self._parse(super().parse_args, True, *args, **kwargs)
+        return self._parse("parse_args", *args, **kwargs)
 
     def parse_known_args(self, *args: Any,  # type: ignore[override]
                          **kwargs: Any) -> tuple[Namespace, list[str]]:
         """Parse as argparse does, record the run, and return the namespace and the words that are left."""
-        return self._parse(super().parse_known_args, False, *args, **kwargs)
+        return self._parse("parse_known_args", *args, **kwargs)
 
     def parse_intermixed_args(self, *args: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]
         """parse_args, with options and positionals in any order."""
-        return self._parse(super().parse_intermixed_args, True, *args, **kwargs)
+        return self._parse("parse_intermixed_args", *args, **kwargs)
 
     def parse_known_intermixed_args(self, *args: Any,  # type: ignore[override]
                                     **kwargs: Any) -> tuple[Namespace, list[str]]:
         """parse_known_args, with options and positionals in any order."""
-        return self._parse(super().parse_known_intermixed_args, False, *args, **kwargs)
+        return self._parse("parse_known_intermixed_args", *args, **kwargs)
 
-    def _parse(self, method: Callable[..., Any], whole: bool, args: Any = None, namespace: Any = None,
-               **kwargs: Any) -> Any:
-        """Call argparse's method; the outermost call makes a run. whole: no words may be left."""
+    def _parse(self, name: str, args: Any = None, namespace: Any = None, **kwargs: Any) -> Any:
+        """Call argparse's method of this name; the outermost call makes a run."""
+        method = getattr(super(), name)
         outer = _THREAD.parse
         if outer is not None and self in _family(outer.parser):
             outer.levels += [self] * (self not in outer.levels)
             return method(args, namespace, **kwargs)    # a subparser's, or an action's that parses more words
-        parse = _Replay(self, args, whole)
-        if whole and self._takes_mark(parse.words):
-            self.exit(_shell(self.prog, parse.words, self._exman.folder()))
+        parse = _Replay(self, args, whole="known" not in name)
+        if parse.whole and parse.words[:1] == ["mark"] and not self._has_mark():
+            self.exit(_shell(self.prog, parse.words, _root_of(self)))
         if isinstance(namespace, Namespace):            # of an earlier parse, whose run is another
             vars(object)["__class__"].__set__(namespace, argparse.Namespace)
         if "_ARGCOMPLETE" in os.environ:                # the shell is completing a line: nothing is launched
@@ -453,7 +449,8 @@ class ExParser(ArgumentParser):
             return method(parse.words, namespace, **kwargs)
         _THREAD.parse = parse
         try:
-            self._refusing(parse.load_defaults)
+            for path in self._exman.default_config_files:
+                self._refusing(parse.load, path, False)
             done = method([*parse.words], namespace, **kwargs)
             namespace = done[0] if isinstance(done, tuple) else done
             self._refusing(parse.fill_in, namespace)
@@ -473,32 +470,29 @@ class ExParser(ArgumentParser):
         """Call a function of exman's; what it refuses is a usage error in argparse's own form."""
         try:
             return function(*args)
-        except (ArgumentError, ValueError) as error:
-            if not getattr(self, "exit_on_error", True):
+        except (ArgumentError, OSError, ValueError) as error:
+            if not self.exit_on_error:
                 raise ArgumentError(None, str(error)) from None
             self.error(str(error))
 
     def _make_run(self, parse: _Parse, record: _Record, namespace: Any) -> None:
-        words, earlier = self._exman.staged
         stage = get_ident(), *parse.words
         try:
-            run = _launch(self._exman, record, earlier if words == stage else None)
+            run = _launch(_root_of(self), record, self._exman.staged.get(stage))
         except (OSError, ValueError) as error:          # of a path with NUL, or beyond the locale's letters
-            if not getattr(self, "exit_on_error", True):
+            if not self.exit_on_error:
                 raise
             self.exit(1, f"exman: no run was made: {_reason(error)}\n")
-        self._exman.staged = stage, run
+        self._exman.staged = {stage: run}
         _begin(run)
         if type(namespace) is argparse.Namespace:       # an object of the caller's own class is left as it is
             dests = {action.dest for parser in parse.levels for action in parser._actions}
             _with_run(namespace, run, dests)
 
-    def _takes_mark(self, words: list[str]) -> bool:
-        """Whether `mark` is exman's verb here: a positional or subcommand of the script keeps the word."""
-        if words[:1] != ["mark"]:
-            return False
-        positionals = [action for action in self._actions if not action.option_strings]
-        return all(action.choices is not None and "mark" not in action.choices for action in positionals[:1])
+    def _has_mark(self) -> bool:
+        """Whether a positional or subcommand of the script takes the word `mark`."""
+        first = self._get_positional_actions()[:1]
+        return any("mark" in (action.choices or ["mark"]) for action in first)
 
     def error(self, message: str) -> NoReturn:
         """End as argparse does, with a hint where exman knows one."""
@@ -511,12 +505,10 @@ class ExParser(ArgumentParser):
     def format_help(self, *args: Any, **kwargs: Any) -> str:
         if _THREAD.parse is not None:
             _THREAD.parse.put_back()
-        own = _own_parser(self)._action_groups[-1:]
-        self._action_groups += own
-        try:
-            return super().format_help(*args, **kwargs)
-        finally:
-            del self._action_groups[-1:]
+        import copy
+        shown = copy.copy(self)                         # with the group of exman's options
+        shown._action_groups = self._action_groups + _own_parser(self)._action_groups[-1:]
+        return super(ExParser, shown).format_help(*args, **kwargs)
 
     # -- The hooks of argparse that are not public, each called alike in CPython 3.8 to 3.15 -----------------
 
@@ -550,36 +542,23 @@ class ExParser(ArgumentParser):
         return super()._parse_optional(arg_string)
 
 
-class _Settings(argparse.Namespace):
-    """What ExParser takes beyond argparse, as given."""
-
-    def __init__(self, **given: Any) -> None:
-        super().__init__(**given)
-        self.setters: list[Callable[[Any], object]] = []
-        self.validators: list[tuple[Callable[[Any], object], str]] = []
-        # Thread and words of the parser's last parse, and its run: a script that parses in stages is one run.
-        self.staged: tuple[tuple[Any, ...], Run | None] = (), None
-
-    def folder(self) -> _Root:
-        """The root's absolute path: as given, else `exman` beside the script, or where Python started."""
-        given = os.path.join(_script_folder(), "exman") if self.root is None else os.fsdecode(self.root)
-        root = _Root(_absolute(os.path.expanduser(given)))
-        root.shared, root.digits = self.shared, self.zfill
-        return root
+def _root_of(parser: ExParser) -> _Root:
+    """The folder of all runs: as given, else `exman` beside the script, or where Python started."""
+    given = parser._exman
+    folder = given.root or os.path.join(_script_folder(), "exman")
+    root = _Root(os.path.abspath(os.path.expanduser(os.fsdecode(folder))))
+    root.shared, root.digits = given.shared, given.zfill
+    return root
 
 
 def _listed_words(words: Any) -> list[Any]:
     return [words] if isinstance(words, (str, os.PathLike)) else [*words]
 
 
-def _absolute(path: str) -> str:
-    try:
-        return os.path.abspath(path)
-    except FileNotFoundError:                           # no working directory: making the run will say so
-        return path
-
-
-_STARTED_IN = _absolute(os.curdir)
+try:
+    _STARTED_IN = os.getcwd()
+except OSError:                                         # the folder is gone: making a run in it will say so
+    _STARTED_IN = ""
 
 
 def _script_folder() -> str:
@@ -595,29 +574,34 @@ def _script_path() -> str:
     """
     script = getattr(sys.modules.get("__mp_main__") or sys.modules.get("__main__"), "__file__", None)
     path = os.path.join(_STARTED_IN, script or "")
-    *_, folder, name = re.split(r"[\\/]", path)
+    installed = r"/(site|dist)-packages/|/(bin|Scripts)/[^/]*(?<!\.py)\Z"
     is_tool = (hasattr(sys, "frozen") or path.startswith(os.path.join(os.path.dirname(os.__file__), ""))
-               or re.search(r"[\\/](site|dist)-packages[\\/]", path)
-               or (folder in ("bin", "Scripts") and not name.endswith(".py")))
+               or re.search(installed, path.replace(os.sep, "/")))
     return path if os.path.isfile(path) and not is_tool else ""
 
 
 class _Actions(dict):  # type: ignore[type-arg]
-    """argparse's registry of actions, which all groups share: so add_argument takes volatile= and secret=."""
+    """argparse's registry of actions, which all groups share: so add_argument takes volatile= and secret=.
+
+    add_subparsers asks it too.
+    """
 
     def get(self, name: Any, default: Any = None) -> Any:
-        action = super().get(name, default)
-        return functools.partial(_made, action) if callable(action) else action
+        make = super().get(name, default)
+
+        def made(*args: Any, volatile: bool = False, secret: bool = False, **kwargs: Any) -> Any:
+            if "parser_class" in kwargs:
+                kwargs["parser_class"] = functools.partial(_made_recordable, kwargs["parser_class"])
+            action = make(*args, **kwargs)
+            action.volatile, action.secret = volatile, secret
+            return action
+        return made if callable(make) else make
 
 
-def _made(make: Callable[..., Any], *args: Any, volatile: bool = False, secret: bool = False,
-          **kwargs: Any) -> Any:
-    action = make(*args, **kwargs)
-    action.volatile, action.secret = volatile, secret
-    return action
-
-
-def _prepare(parser: ArgumentParser) -> None:
+def _prepare(parser: ArgumentParser, **given: Any) -> None:
+    """Make a parser one that records, with what was given for that."""
+    # staged: by thread and words, the run of its last parse: a script that parses in stages is one run.
+    parser._exman = argparse.Namespace(setters=[], validators=[], staged={}, **given)  # type: ignore
     parser.register("type", bool, _bool)
     parser._registries["action"] = _Actions(parser._registries["action"])
 
@@ -626,22 +610,23 @@ def _made_recordable(make: Callable[..., Any], **kwargs: Any) -> Any:
     """A subparser of the script's own kind, whose words are recorded and restored too."""
     parser = make(**kwargs)
     if not isinstance(parser, ExParser):
-        parser._exman = _Settings(git=False)
         parser.__class__ = type(type(parser).__name__, (ExParser, type(parser)), {})
-        _prepare(parser)
+        _prepare(parser, git=None)
     return parser
 
 
 def _family(parser: ArgumentParser) -> list[ArgumentParser]:
     """The parser and all parsers below it."""
-    below = [_family(subparser) for action in _choosers(parser) for subparser in action.choices.values()]
-    return [parser, *itertools.chain.from_iterable(below)]
+    family = [parser]
+    for each in family:                                 # it grows while it is walked
+        for action in _choosers(each):
+            family += action.choices.values()
+    return family
 
 
 def _choosers(parser: ArgumentParser) -> list[Any]:
     """The actions that hand the rest of the line on to a subparser, which `choices` has by name."""
-    return [action for action in parser._actions
-            if action.nargs == argparse.PARSER and isinstance(action.choices, dict)]
+    return [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
 
 
 class _Parse:
@@ -652,7 +637,6 @@ class _Parse:
         self.levels = [parser]                          # it, and the subparsers that are chosen below
         self.words = [*(sys.argv[1:] if args is None else args)]
         self.whole = whole                              # whether words, and keys of files, must all be known
-        self.in_notebook = args is None and "ipykernel" in sys.modules
         self.typed: list[tuple[Action, list[str]]] = []         # as on the line; then those of files
         self.untyped: list[Any] = []                    # the values of positionals that got no word
         # By an option and the id of what its type made of a text: the text, and what it made, to keep the id.
@@ -660,65 +644,58 @@ class _Parse:
         self.own: dict[str, Any] = {}                   # exman's options: tmp, name, git-dirty
         self.configs: set[str] = set()                  # the names that --config was given by
         self.files: list[_File] = []                    # the one that wins first
-        self.eased: list[tuple[Any, str, Any]] = []     # an object, its attribute, what that was before
+        self.spared: set[Action] = set()                # whose default is not read, for a file gives another
+        self.undo: list[Callable[[], object]] = []      # how to put back what was eased, the last one first
 
-    def load_defaults(self) -> None:
-        for path in self.parser._exman.default_config_files:
-            path = os.path.expanduser(os.fspath(path))
-            if os.path.exists(path):
-                self.load(path, explicit=False)
-
-    def load(self, path: str, explicit: bool = True) -> None:
+    def load(self, word: Any, explicit: bool = True) -> None:
         """Read a file; until the parse ends nothing that it gives is required, and no default of it is read.
 
         In place, as argparse's intermixed parse does it: usage and help are the script's, and a type that
         would open or refuse a default is not asked.
         """
-        file = _File(path, explicit)
+        path = os.path.expanduser(word)
+        if not explicit and not os.path.exists(path):
+            return                                      # default config files are read where they exist
+        file = _File(_config_path(path, _root_of(self.parser)), explicit)
         file.unknown = _unknown_keys(self.parser, file) if self.whole or file.recorded else []
         self.files.insert(0, file)
+        _EASING.acquire()
+        self.undo.append(_EASING.release)
         for parser in _family(self.parser):
             dests = [dest for dest in _dests(parser).values() if file.key(dest) is not None]
-            given = [action for dest in dests for action in dest.actions]
+            given = {action for dest in dests for action in dest.actions}
+            for group in parser._mutually_exclusive_groups:
+                if not given.isdisjoint(group._group_actions):
+                    self.ease(group, "required", False)
             for action in given:
                 self.ease(action, "required", False)
                 if isinstance(action.default, str) and action.default is not SUPPRESS and action.type:
                     self.ease(action, "default", None)
-            for group in parser._mutually_exclusive_groups:
-                if not set(given).isdisjoint(group._group_actions):
-                    self.ease(group, "required", False)
+                    self.spared.add(action)
 
     def ease(self, what: Any, name: str, value: Any) -> None:
-        if not self.eased:
-            _EASING.acquire()
-        self.eased.append((what, name, getattr(what, name)))
+        self.undo.append(functools.partial(setattr, what, name, getattr(what, name)))
         setattr(what, name, value)
 
     def put_back(self) -> None:
-        if self.eased:
-            while self.eased:
-                setattr(*self.eased.pop())
-            _EASING.release()
+        while self.undo:
+            self.undo.pop()()
 
-    def reached(self, file: _File) -> Iterator[ExParser]:
-        """The parsers that a file speaks to: not a subcommand where it names another."""
-        reached = [self.parser]
-        for parser in reached:                          # it grows while it is walked
-            yield parser
+    def left_out(self) -> Iterator[tuple[ExParser, Any, str]]:
+        """The subcommands that files name and the line has not: the parser, the action, the name."""
+        for parser in self.levels:                      # it grows while it is walked
             for action in _choosers(parser):
-                choices: Any = action.choices
-                name = file.named(action)
-                below = choices.values() if name is None else [choices.get(name)]
-                reached += [each for each in self.levels if each in below]
+                names = [file.values.get(_column(action.dest, file.own)) for file in self.files]
+                name = next(filter(None, names), None)
+                if name and action not in dict(self.typed):
+                    yield parser, action, str(name)
 
     def hints(self) -> Iterator[str]:
         """What a usage error of this parse is likely to mean."""
-        if self.in_notebook:
+        if "ipykernel" in sys.modules and self.words == sys.argv[1:]:
             yield "in a notebook, call parse_args([])"
-        for action in _choosers(self.parser) if self.files else ():
-            name = self.files[0].named(action)
-            if name is not None and all(action is not each for each, _ in self.typed):
-                yield f"name the subcommand of {self.files[0].path} first: {name}, then its options"
+        for _, _, name in self.left_out():
+            yield f"name the subcommand of the file first: {name}, then its options"
 
 
 class _Thread(_local):
@@ -743,10 +720,7 @@ class _OwnAction(Action):
             parse.own[self.dest] = values
         else:
             parse.configs.add(option_string or "")
-            try:
-                parse.load(_config_path(os.path.expanduser(values), parse.parser._exman.folder()))
-            except (OSError, ValueError) as error:
-                raise ArgumentError(None, str(error)) from None
+            parser._refusing(parse.load, values)
 
 
 _OWN_OPTIONS: dict[str, Any] = {
@@ -760,22 +734,17 @@ _OWN_OPTIONS: dict[str, Any] = {
 def _own_parser(parser: ExParser) -> ArgumentParser:
     """exman's options, each under the names, --tmp or --exman-tmp, that are free in the script."""
     prefix = parser.prefix_chars
+    dashes = 2 * ("-" if "-" in prefix else prefix[0])
     own = ArgumentParser(add_help=False, prefix_chars=prefix, argument_default=SUPPRESS)
     group = own.add_argument_group("exman")
     for name, more in _OWN_OPTIONS.items():
-        names = [("--" if "-" in prefix else prefix[0] * 2) + each for each in (name, f"exman-{name}")]
-        free = [each for each in names if not _is_taken(parser, each)]
+        # The script may have an option of this name, or one that it abbreviates.
+        free = [option for option in (f"{dashes}{name}", f"{dashes}exman-{name}")
+                if option not in parser._option_string_actions and not parser._get_option_tuples(option)]
         if free and (name != "git-dirty" or parser._exman.git):
             action = group.add_argument(free[0], dest=name, type=str, action=_OwnAction, **more)
             own._option_string_actions.update(dict.fromkeys(free, action))
     return own
-
-
-def _is_taken(parser: ArgumentParser, name: str) -> bool:
-    """Whether the script has an option of this name, or one that it abbreviates."""
-    if parser.allow_abbrev:
-        return any(option.startswith(name) for option in parser._option_string_actions)
-    return name in parser._option_string_actions
 
 
 def _checked(parse: _Parse, namespace: Any) -> _Record:
@@ -795,13 +764,12 @@ def _checked(parse: _Parse, namespace: Any) -> _Record:
 def _validate(function: Callable[[Any], object], message: str, namespace: Any) -> None:
     problem: object = None
     try:
-        accepted = function(namespace)
+        if str(function(namespace)) != "False":         # numpy has a False of its own
+            return
     except ArgumentError:
         raise
     except Exception as error:
-        accepted, problem = False, error
-    if type(accepted).__name__ not in ("bool", "bool_") or accepted:        # numpy has a False of its own
-        return
+        problem = error
     try:
         message = message.format(**vars(namespace))
     except Exception as error:                          # {lr:.3f} of None, or braces that are no parameter's
@@ -867,11 +835,6 @@ class _File:
             raise self.error(keys[1], f"{keys[1]!r} is {keys[0]!r}, which is there too")
         kept_out = ["volatile"] * self.explicit + ["secret"] * self.recorded
         return keys[0] if keys and dest.flags.isdisjoint(kept_out) else None
-
-    def named(self, chooser: Action) -> str | None:
-        """The subcommand that it names."""
-        name = self.values.get(_column(chooser.dest, self.own))
-        return None if name is None else str(name)
 
     def error(self, key: Any, reason: object) -> ValueError:
         line = self.text.line(self.text.keys.get(key, 0))
@@ -963,37 +926,27 @@ class _Replay(_Parse):
         self.restored: dict[str, Any] = {}              # by dest, values as setters have left them
         self.told: dict[str, Any] = {}                  # by dest, the lines that bring nothing back
         self.done: set[str] = set()                     # the dests that a file has given
-        self.choose_subcommands()
-        spared = [action for action, name, _ in self.eased if name == "default"]
+        for parser, action, name in self.left_out():    # as argparse would call it
+            self.typed.append((action, [name]))
+            action(parser, namespace, [name], None)
         self.put_back()
-        self.spoken = {action for action, _ in self.typed}
+        self.spoken = {*dict(self.typed)}
         self.owners = _owners(self) if self.files else {}
         for file in self.files:
             self.take(file)
         for name, dest in self.owners.items():
             # A default that was spared for a file which then stepped back is read, as by argparse.
-            if dest.reader in spared and name not in self.done and dest.reader not in self.spoken:
+            if dest.reader in self.spared and name not in self.done and dest.reader not in self.spoken:
                 default, value = dest.reader.default, getattr(namespace, name, None)
                 if value is None or value is default:
                     setattr(namespace, name, dest.read(default))
 
-    def choose_subcommands(self) -> None:
-        """Call the subcommands that files name and the line left out, as argparse would."""
-        for parser in self.levels:                      # it grows while it is walked
-            for action in _choosers(parser):
-                names = [file.named(action) for file in self.files if parser in self.reached(file)]
-                name = next(filter(None, names), None)
-                if name and all(action is not each for each, _ in self.typed):
-                    self.typed.append((action, [name]))
-                    action(parser, self.namespace, [name], None)
-
     def take(self, file: _File) -> None:
         """Put a file's values into the namespace."""
         taken: set[Action] = set()
-        reached = [*self.reached(file)]
         for dest in self.owners.values():
             key = file.key(dest)
-            if key is None or dest.parser not in reached:
+            if key is None:
                 continue
             default = getattr(self.namespace, dest.name, None)
             if not self.is_open(dest):
@@ -1240,7 +1193,7 @@ def _record(parse: _Parse, namespace: Any, state: _GitState | None) -> _Record:
 def _owners(parse: _Parse) -> dict[str, _Dest]:
     """Each dest of the parse, in the order of the options; a subcommand's goes before the parser's above."""
     owners: dict[str, _Dest] = {}
-    typed = {action for action, _ in parse.typed}
+    typed = dict(parse.typed)
     for parser in parse.levels:
         for name, dest in _dests(parser).items():
             sets = any(action in typed or action.default is not SUPPRESS for action in dest.actions)
@@ -1919,12 +1872,12 @@ _LEFT = os.environ.get("EXMAN_RUNS", "").split("\n")    # what the parent of thi
 _BEQUEST: list[str] = []                        # what this process leaves for its own
 
 
-def _launch(settings: _Settings, record: _Record, earlier: Run | None) -> Run:
+def _launch(root: _Root, record: _Record, earlier: Run | None) -> Run:
     """The run of one parse; earlier: that of the stage before.
 
     In this order: its parent's, that of rank 0, of its job's earlier start, of its earlier stage, a new one.
     """
-    root, nth, digest = settings.folder(), next(_PARSES), _digest(record.identity)
+    nth, digest = next(_PARSES), _digest(record.identity)
     (rank, launch), start = _job(), _count("SLURM_RESTART_COUNT")
     of_launch = f"{root}/.launches/" + _digest(f"{launch} {nth}")
     of_job = f"{root}/.launches/" + _digest(f"{[*map(_env, _TASK)]} {digest} {nth}")
@@ -2769,11 +2722,15 @@ def _cells(record: dict[Any, Any]) -> _Block:
 
 def _bytes(path: str) -> bytes:
     """What a small file holds; the first bytes are all that nearly every one has."""
-    file = os.open(path, _READ_FLAGS)
     try:
-        head = os.read(file, _HEAD)
-    finally:
-        os.close(file)
+        file = os.open(path, _READ_FLAGS)
+        try:
+            head = os.read(file, _HEAD)
+        finally:
+            os.close(file)
+    except OSError as error:
+        error.filename = path                           # read and close know a descriptor alone
+        raise
     return head if len(head) < _HEAD else _read_text(path).encode()
 
 

@@ -1657,7 +1657,7 @@ class FilesAndSettersTest(Case):
             self.assertIn(f"main.py: error: {shown}", self.refuse(parser))
 
     def test_a_false_of_another_library_is_false(self):
-        kind = type("bool_", (), {"__bool__": lambda self: False})
+        kind = type("bool_", (), {"__bool__": lambda self: False, "__str__": lambda self: "False"})
         parser = self.parser()
         parser.register_validator(lambda args: kind(), "no")
         self.assertEqual(self.refuse(parser), "main.py: error: no")
@@ -1991,6 +1991,16 @@ class RerunTest(Case):
         commands.add_parser("train").add_argument("--lr", type=float)
         self.parse(parser, "train", "--lr", ".5")
         self.assertIn("name the subcommand of ", self.refuse(parser, "--config", "1", "--lr", ".9"))
+
+    def test_another_subcommand_takes_what_the_file_says_of_its_options(self):
+        def make():
+            parser = self.parser()
+            commands = parser.add_subparsers(dest="task")
+            for name in ("train", "eval"):
+                commands.add_parser(name).add_argument("--width", type=int, required=True)
+            return parser
+        self.parse(make(), "train", "--width", "3")
+        self.assertEqual(vars(self.parse(make(), "--config", "1", "eval")), {"task": "eval", "width": 3})
 
     def test_subparsers_made_by_any_callable_run_again(self):
         def make():
