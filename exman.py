@@ -781,12 +781,12 @@ def _validate(function: Callable[[Any], object], message: str, namespace: Any) -
 # The config: what a file says of the parameters that the command line has left alone.
 # ------------------------------------------------------------------------------------------------------------
 #
-# The line of a recorded run is the value, and it is put back as it is; text goes through the option's type,
-# for it may be all that could be written. What a line alone cannot say stands in the comment
-# `# exman: {...}`, a Python literal:
+# The line of a recorded run is the value, item by item, put back as it is; a text may stand for what the
+# option's type makes of it. What a line alone cannot say stands in the comment `# exman: {...}`, a Python
+# literal:
 #   exact    by key, the shape of the value, see _form(): which lists are tuples, which texts are for the type
 #   words    by key, the words that made the value: the option's own actions take them again
-#   told     by key, the lines that are but a description
+#   told     by key, the lines that are but a description: the script may have a value of its own that has it
 #   order    by key, the attribute: where some are no options, or they stand in another order
 #   more     the keys of those that are no options: of a setter, of set_defaults
 #   argv     the words of the launch, for `exman cmd`; git: whether commit and dirty are exman's
@@ -1009,7 +1009,6 @@ class _Replay(_Parse):
             return self.call(dest, _calls(dest, text, value), [] if type(value) is list else None)
         if not option:                                  # `cuda: false` is a value, `no-cuda: true` an option
             return _flag_value(dest, text, value)
-        # `no-cuda: true` names the option, `cuda: false` the value.
         made = self.call(dest, [[option]], default)
         if _truth(dest, text):
             return made
