@@ -2544,8 +2544,15 @@ class Index:
         its ending), or what a function makes of each root: a dict, or one value. An unknown mark is a
         KeyError; what cannot be read costs its row, or its cells, and a warning.
         """
+        import gc
         import warnings
-        columns, problems = _table(os.fspath(self.root), mark, results, ended)
+        collecting = gc.isenabled()
+        gc.disable()                                    # rows make no cycles to look for in all of a notebook
+        try:
+            columns, problems = _table(os.fspath(self.root), mark, results, ended)
+        finally:
+            if collecting:
+                gc.enable()
         for problem in problems:
             warnings.warn(problem, stacklevel=2)
         try:
