@@ -2646,7 +2646,7 @@ def _blocks(root: str, problems: list[str], runs: Sequence[_Entry]) -> Iterator[
                 if len(block) < len(lines[0]):          # a key comes twice
                     raise ValueError
                 yield {"root": alike, **block}
-            except ValueError:                         # the full reader takes them, or says why not
+            except ValueError:                          # the full reader takes them, or says why not
                 yield from filter(None, map(functools.partial(_record_of, root, problems), alike))
 
 
@@ -2675,7 +2675,7 @@ def _own_lines(run: _Entry) -> tuple[_Entry, list[str]]:
 
 
 def _key_and_cells(lines: Sequence[str]) -> tuple[str, list[Any]]:
-    """The key that the lines of some files share, and their cells; ValueError or TypeError where they do not.
+    """The key that the lines of some files share, and their cells; ValueError where they do not.
 
     Line by line is the same as the full reader: a line reads `key: text`, its key a plain string at column 0,
     and its text is whole by itself. Whatever could make it part of something larger (an indented line, `- `,
