@@ -38,11 +38,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import datetime
     import pathlib
-    from typing import Any, Callable, Iterable, Iterator, NoReturn, Sequence, Union
-
-    # What the line of a dest says; the part of the comment that brings the value back; what that says.
-    _Held = tuple[Any, str, Any]
-    _Place = tuple[str, str]                            # the part and the name of a run
+    from typing import Any, Callable, Iterable, NoReturn, Sequence, Union
 
 __all__ = ["ArgumentError", "ExParser", "Index", "Namespace", "Run", "YAMLError", "dump_yaml", "load_yaml",
            "main", "optional", "simpleroot"]
@@ -76,13 +72,13 @@ class Run:
         self.name = name
         self.id = _number(name)
         self.tmp = part == "tmp"
-        self._base: _Root = base
+        self._base = base
         self._part = part
         self._rank = rank                               # how it signs its files, if it joined the run
         self._maker = maker                             # the process that made it
         self._begun = time.monotonic()
         self._raised = _uncaught()                      # in a notebook an earlier cell's is still there
-        self._inside: list[object] = []                 # a thread or a task for each block that it stands in
+        self._inside = []                               # a thread or a task for each block that it stands in
 
     @property
     def root(self) -> pathlib.Path:
@@ -94,14 +90,14 @@ class Run:
         return _time(self.name)
 
     @property
-    def _is_mine(self) -> bool:
+    def _is_mine(self):
         """Whether this process has made it: no other one moves it or says how it ended."""
         return self._maker == os.getpid()
 
     def __repr__(self) -> str:
         return f"<exman.Run {self.id}: {self._folder()}>"
 
-    def _folder(self) -> str:
+    def _folder(self):
         """Where it lies; its maker, another process, may have moved it to fails/ meanwhile."""
         folders = [os.path.join(self._base, part, self.name) for part in (self._part, "fails")]
         return next(filter(os.path.isdir, folders), folders[0])
@@ -143,7 +139,7 @@ class Run:
         if self._status != "done":
             self._leave()
 
-    def _write_traceback(self, error: Any) -> None:
+    def _write_traceback(self, error):
         import traceback
         try:
             text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
@@ -157,7 +153,7 @@ class Run:
         except OSError as problem:                      # a full disk: the run moves all the same
             _say(f"no traceback: {_reason(problem)}")
 
-    def _leave(self) -> None:
+    def _leave(self):
         """Move a run that failed to fails/, if it is this process that may, and say what became of it."""
         try:
             if self._status == "failed" and self._is_mine and self._part != "fails":
@@ -167,7 +163,7 @@ class Run:
         except (OSError, ValueError) as problem:        # never in place of the experiment's own exception
             _say(f"run {self.id} failed, and is not in fails/: {_reason(problem)}")
 
-    def _end(self, status: str) -> None:
+    def _end(self, status):
         """Leave end.yaml in the run's folder; only the process that made the run does."""
         self._ended = True
         end = {"status": status, "time": time.strftime("%Y-%m-%dT%H:%M:%S"),
@@ -180,7 +176,7 @@ class Run:
         except OSError as problem:
             _say(f"how run {self.id} ended is not recorded: {_reason(problem)}")
 
-    def _file(self, stem: str) -> str:
+    def _file(self, stem):
         """The path of log.txt or traceback.txt; one that joined the run signs with its rank or its name."""
         signature = ""
         if not self._is_mine:
@@ -188,7 +184,7 @@ class Run:
         return os.path.join(self._folder(), f"{stem}{signature}.txt")
 
 
-def _status(error: BaseException | None) -> str:
+def _status(error):
     """How a block or a script ended that this exception left."""
     if error is None or isinstance(error, GeneratorExit):
         return "done"                                   # a generator that its caller closed has not failed
@@ -199,7 +195,7 @@ def _status(error: BaseException | None) -> str:
     return "interrupted" if isinstance(error, (KeyboardInterrupt, cancelled)) else "failed"
 
 
-def _task() -> object:
+def _task():
     """What stands in a block: an asyncio task, or else a thread."""
     try:
         return sys.modules["asyncio"].current_task() or get_ident()
@@ -207,15 +203,15 @@ def _task() -> object:
         return get_ident()
 
 
-def _uncaught() -> Any:
+def _uncaught():
     """The exception that the interpreter has printed last: of this script, where it is about to end."""
     return getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
 
 
-_LAST: list[Run] = []                                   # the run of the last parse
+_LAST = []                                              # the run of the last parse
 
 
-def _begin(run: Run) -> None:
+def _begin(run):
     """End the run before this one, where no block has; this one ends with the interpreter at the latest."""
     if not _LAST:
         import atexit
@@ -225,7 +221,7 @@ def _begin(run: Run) -> None:
     _LAST[:] = [run]
 
 
-def _end_last() -> None:
+def _end_last():
     run = _LAST[0]
     if not run._ended and not run._inside:
         error = _uncaught()
@@ -238,12 +234,12 @@ class _Tee:
     The stream stays the object that it is, for whoever holds it already.
     """
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream):
         self.stream, self.below = stream, stream.write
-        self.logs: list[Any] = []                       # files without a buffer: a kill loses nothing
+        self.logs = []                                  # files without a buffer: a kill loses nothing
 
-    def __call__(self, text: str) -> int:
-        written: int = self.below(text)
+    def __call__(self, text):
+        written = self.below(text)
         for log in [*self.logs]:
             try:
                 log.write(text.encode("utf-8", "backslashreplace"))
@@ -252,7 +248,7 @@ class _Tee:
                 _say(f"the log ends here: {problem}")
         return written
 
-    def close(self, log: Any) -> None:
+    def close(self, log):
         if log in self.logs:
             self.logs.remove(log)
             if not self.logs:
@@ -263,7 +259,7 @@ class _Tee:
             _say(f"the log may lack its end: {problem}")
 
 
-def _opened_log(root: _Root, path: str) -> Callable[[], None]:
+def _opened_log(root, path):
     """Open a block's log; return what closes it. Without a stdout that takes an attribute there is none."""
     stream: Any = sys.stdout
     try:
@@ -304,7 +300,7 @@ class Namespace(argparse.Namespace):
         return plain.__reduce_ex__(protocol)
 
 
-def _keeps_the_run() -> bool:
+def _keeps_the_run():
     """Whether args are copied, or pickled by multiprocessing: each has a module where all its calls are."""
     frame: Any = sys._getframe(2)
     while frame and frame.f_globals.get("__name__") not in ("copy", "multiprocessing.reduction"):
@@ -313,19 +309,19 @@ def _keeps_the_run() -> bool:
 
 
 class _RootOfRun:
-    def __get__(self, namespace: Any, kind: type[Namespace]) -> pathlib.Path:
+    def __get__(self, namespace, kind):
         return kind._beside[0].root
 
 
-def _with_run(namespace: Any, run: Run, dests: set[str]) -> Any:
+def _with_run(namespace, run, dests):
     """The namespace with the run beside its parameters, under names that are no dests of the script."""
-    beside: dict[str, Any] = {"exman": run, "safe_experiment": run, "root": _RootOfRun()}
+    beside = {"exman": run, "safe_experiment": run, "root": _RootOfRun()}
     members = {name: value for name, value in beside.items() if name not in dests}
     namespace.__class__ = type("Namespace", (Namespace,), {**members, "_beside": (run, dests)})
     return namespace
 
 
-def _say(line: str) -> None:
+def _say(line):
     """One printable line on stderr; stdout belongs to the script."""
     try:
         sys.stderr.write(f"exman: {_shown(line)}\n")
@@ -348,7 +344,7 @@ def optional(type: Callable[[str], Any]) -> Callable[[str | None], Any]:
     """Make a type= that also takes none and null, in any case: optional(int)("none") is None."""
     convert = _bool if type is bool else type
 
-    def optional_type(text: Any) -> Any:
+    def optional_type(text):
         return None if str(text).lower() in ("none", "null") else convert(text)
     optional_type.__name__ = f"optional {getattr(type, '__name__', type)}"
     return optional_type
@@ -358,7 +354,7 @@ _FALSE = ("", "false", "f", "no", "n", "off", "0")
 _TRUE = ("true", "t", "yes", "y", "on", "1")
 
 
-def _bool(text: str) -> bool:
+def _bool(text):
     """type=bool as people mean it; argparse's own bool('False') is True."""
     return str(text).lower() not in _FALSE
 
@@ -432,7 +428,7 @@ class ExParser(ArgumentParser):
         """parse_known_args, with options and positionals in any order."""
         return self._parse("parse_known_intermixed_args", *args, **kwargs)
 
-    def _parse(self, name: str, args: Any = None, namespace: Any = None, **kwargs: Any) -> Any:
+    def _parse(self, name, args=None, namespace=None, **kwargs):
         """Call argparse's method of this name; the outermost call makes a run."""
         method = getattr(super(), name)
         outer = _THREAD.parse
@@ -466,7 +462,7 @@ class ExParser(ArgumentParser):
             self._make_run(parse, record, namespace)
         return done
 
-    def _refusing(self, function: Callable[..., Any], *args: Any) -> Any:
+    def _refusing(self, function, *args):
         """Call a function of exman's; what it refuses is a usage error in argparse's own form."""
         try:
             return function(*args)
@@ -475,7 +471,7 @@ class ExParser(ArgumentParser):
                 raise ArgumentError(None, str(error)) from None
             self.error(str(error))
 
-    def _make_run(self, parse: _Parse, record: _Record, namespace: Any) -> None:
+    def _make_run(self, parse, record, namespace):
         stage = get_ident(), *parse.words
         try:
             run = _launch(_root_of(self), record, self._exman.staged.get(stage))
@@ -489,7 +485,7 @@ class ExParser(ArgumentParser):
             dests = {action.dest for parser in parse.levels for action in parser._actions}
             _with_run(namespace, run, dests)
 
-    def _has_mark(self) -> bool:
+    def _has_mark(self):
         """Whether a positional or subcommand of the script takes the word `mark`."""
         first = self._get_positional_actions()[:1]
         return any("mark" in (action.choices or ["mark"]) for action in first)
@@ -512,7 +508,7 @@ class ExParser(ArgumentParser):
 
     # -- The hooks of argparse that are not public, each called alike in CPython 3.8 to 3.15 -----------------
 
-    def _get_values(self, action: Action, arg_strings: list[str]) -> Any:
+    def _get_values(self, action, arg_strings):
         # The one place that is handed every option's strings: they are kept, for the record.
         values = super()._get_values(action, arg_strings)
         parse = _THREAD.parse
@@ -523,7 +519,7 @@ class ExParser(ArgumentParser):
                 parse.untyped.append(values)
         return values
 
-    def _get_value(self, action: Action, arg_string: str) -> Any:
+    def _get_value(self, action, arg_string):
         # The one place where a type reads a text: so it is known of which text a value was made.
         value = super()._get_value(action, arg_string)
         parse = _THREAD.parse
@@ -531,7 +527,7 @@ class ExParser(ArgumentParser):
             parse.read[action, id(value)] = arg_string, value
         return value
 
-    def _parse_optional(self, arg_string: str) -> Any:
+    def _parse_optional(self, arg_string):
         # The one place that says which option a word is. exman's own options live in a parser of their own,
         # so they are in no list, usage, abbreviation or conflict of this one. The answer differs by version.
         name = arg_string.partition("=")[0]
@@ -542,7 +538,7 @@ class ExParser(ArgumentParser):
         return super()._parse_optional(arg_string)
 
 
-def _root_of(parser: ExParser) -> _Root:
+def _root_of(parser):
     """The folder of all runs: as given, else `exman` beside the script, or where Python started."""
     given = parser._exman
     folder = given.root or os.path.join(_script_folder(), "exman")
@@ -551,7 +547,7 @@ def _root_of(parser: ExParser) -> _Root:
     return root
 
 
-def _listed_words(words: Any) -> list[Any]:
+def _listed_words(words):
     return [words] if isinstance(words, (str, os.PathLike)) else [*words]
 
 
@@ -561,11 +557,11 @@ except OSError:                                         # the folder is gone: ma
     _STARTED_IN = ""
 
 
-def _script_folder() -> str:
+def _script_folder():
     return os.path.dirname(_script_path()) or _STARTED_IN
 
 
-def _script_path() -> str:
+def _script_path():
     """The user's main script, or '' where there is none, or where the main module is somebody's tool.
 
     A tool lies in the standard library (cProfile), in site-packages (pytest), among installed programs (an
@@ -586,10 +582,10 @@ class _Actions(dict):  # type: ignore[type-arg]
     add_subparsers asks it too.
     """
 
-    def get(self, name: Any, default: Any = None) -> Any:
+    def get(self, name, default=None):
         make = super().get(name, default)
 
-        def made(*args: Any, volatile: bool = False, secret: bool = False, **kwargs: Any) -> Any:
+        def made(*args, volatile=False, secret=False, **kwargs):
             if "parser_class" in kwargs:
                 kwargs["parser_class"] = functools.partial(_made_recordable, kwargs["parser_class"])
             action = make(*args, **kwargs)
@@ -598,15 +594,15 @@ class _Actions(dict):  # type: ignore[type-arg]
         return made if callable(make) else make
 
 
-def _prepare(parser: ArgumentParser, **given: Any) -> None:
+def _prepare(parser, **given):
     """Make a parser one that records, with what was given for that."""
     # staged: by thread and words, the run of its last parse: a script that parses in stages is one run.
-    parser._exman = argparse.Namespace(setters=[], validators=[], staged={}, **given)  # type: ignore
+    parser._exman = argparse.Namespace(setters=[], validators=[], staged={}, **given)
     parser.register("type", bool, _bool)
     parser._registries["action"] = _Actions(parser._registries["action"])
 
 
-def _made_recordable(make: Callable[..., Any], **kwargs: Any) -> Any:
+def _made_recordable(make, **kwargs):
     """A subparser of the script's own kind, whose words are recorded and restored too."""
     parser = make(**kwargs)
     if not isinstance(parser, ExParser):
@@ -615,7 +611,7 @@ def _made_recordable(make: Callable[..., Any], **kwargs: Any) -> Any:
     return parser
 
 
-def _family(parser: ArgumentParser) -> list[ArgumentParser]:
+def _family(parser):
     """The parser and all parsers below it."""
     family = [parser]
     for each in family:                                 # it grows while it is walked
@@ -624,7 +620,7 @@ def _family(parser: ArgumentParser) -> list[ArgumentParser]:
     return family
 
 
-def _choosers(parser: ArgumentParser) -> list[Any]:
+def _choosers(parser):
     """The actions that hand the rest of the line on to a subparser, which `choices` has by name."""
     return [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
 
@@ -632,22 +628,22 @@ def _choosers(parser: ArgumentParser) -> list[Any]:
 class _Parse:
     """One outermost parse while it lasts: what was typed, what exman's own options and the files say."""
 
-    def __init__(self, parser: ExParser, args: Any, whole: bool) -> None:
+    def __init__(self, parser, args, whole):
         self.parser = parser
         self.levels = [parser]                          # it, and the subparsers that are chosen below
         self.words = [*(sys.argv[1:] if args is None else args)]
         self.whole = whole                              # whether words, and keys of files, must all be known
-        self.typed: list[tuple[Action, list[str]]] = []         # as on the line; then those of files
-        self.untyped: list[Any] = []                    # the values of positionals that got no word
+        self.typed = []                                 # (action, strings) of the line; then of files
+        self.untyped = []                               # the values of positionals that got no word
         # By an option and the id of what its type made of a text: the text, and what it made, to keep the id.
-        self.read: dict[tuple[Action, int], tuple[str, Any]] = {}
-        self.own: dict[str, Any] = {}                   # exman's options: tmp, name, git-dirty
-        self.configs: set[str] = set()                  # the names that --config was given by
-        self.files: list[_File] = []                    # the one that wins first
-        self.spared: set[Action] = set()                # whose default is not read, for a file gives another
-        self.undo: list[Callable[[], object]] = []      # how to put back what was eased, the last one first
+        self.read = {}
+        self.own = {}                                   # exman's options: tmp, name, git-dirty
+        self.configs = set()                            # the names that --config was given by
+        self.files = []                                 # the one that wins first
+        self.spared = set()                             # whose default is not read, for a file gives another
+        self.undo = []                                  # how to put back what was eased, the last one first
 
-    def load(self, word: Any, explicit: bool = True) -> None:
+    def load(self, word, explicit=True):
         """Read a file; until the parse ends nothing that it gives is required, and no default of it is read.
 
         In place, as argparse's intermixed parse does it: usage and help are the script's, and a type that
@@ -673,15 +669,15 @@ class _Parse:
                     self.ease(action, "default", None)
                     self.spared.add(action)
 
-    def ease(self, what: Any, name: str, value: Any) -> None:
+    def ease(self, what, name, value):
         self.undo.append(functools.partial(setattr, what, name, getattr(what, name)))
         setattr(what, name, value)
 
-    def put_back(self) -> None:
+    def put_back(self):
         while self.undo:
             self.undo.pop()()
 
-    def left_out(self) -> Iterator[tuple[ExParser, Any, str]]:
+    def left_out(self):
         """The subcommands that files name and the line has not: the parser, the action, the name."""
         for parser in self.levels:                      # it grows while it is walked
             for action in _choosers(parser):
@@ -690,7 +686,7 @@ class _Parse:
                 if name and action not in dict(self.typed):
                     yield parser, action, str(name)
 
-    def hints(self) -> Iterator[str]:
+    def hints(self):
         """What a usage error of this parse is likely to mean."""
         if "ipykernel" in sys.modules and self.words == sys.argv[1:]:
             yield "in a notebook, call parse_args([])"
@@ -712,7 +708,7 @@ class _OwnAction(Action):
 
     _orig_class = None                                  # argcomplete asks for it
 
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+    def __call__(self, parser, namespace, values, option_string=None):
         parse = _THREAD.parse
         if parse is None:                               # the shell is completing a line
             return
@@ -731,7 +727,7 @@ _OWN_OPTIONS: dict[str, Any] = {
     "git-dirty": {"nargs": 0, "help": "run with uncommitted changes"}}
 
 
-def _own_parser(parser: ExParser) -> ArgumentParser:
+def _own_parser(parser):
     """exman's options, each under the names, --tmp or --exman-tmp, that are free in the script."""
     prefix = parser.prefix_chars
     dashes = 2 * ("-" if "-" in prefix else prefix[0])
@@ -747,7 +743,7 @@ def _own_parser(parser: ExParser) -> ArgumentParser:
     return own
 
 
-def _checked(parse: _Parse, namespace: Any) -> _Record:
+def _checked(parse, namespace):
     """What is to be recorded, once validators, git and --name have been looked at."""
     settings = parse.parser._exman
     for parser in parse.levels:
@@ -761,8 +757,8 @@ def _checked(parse: _Parse, namespace: Any) -> _Record:
     return _record(parse, namespace, state)
 
 
-def _validate(function: Callable[[Any], object], message: str, namespace: Any) -> None:
-    problem: object = None
+def _validate(function, message, namespace):
+    problem = None
     try:
         if str(function(namespace)) != "False":         # numpy has a False of its own
             return
@@ -806,10 +802,10 @@ _NO_LITERAL = (TypeError, ValueError, SyntaxError, MemoryError, RecursionError)
 class _File:
     """A yaml file of parameters; ValueError and OSError name it."""
 
-    def __init__(self, path: str, explicit: bool) -> None:
+    def __init__(self, path, explicit):
         self.path = path
         self.explicit = explicit                        # of --config, or else of default_config_files
-        self.unknown: list[Any] = []                    # the keys that no option of the parser knows
+        self.unknown = []                               # the keys that no option of the parser knows
         self.is_overridden = False                      # by the command line, or by a later file
         text = _read_text(path)
         if not re.search(r"(?m)^[ \t\r]*[^# \t\r\n]", text):
@@ -828,7 +824,7 @@ class _File:
         git = self.meta["git"] or (self.meta["old"] and self.values.keys() >= {*_GIT_KEYS})
         self.own = _OWN_KEYS * self.recorded + _GIT_KEYS * (self.recorded and git)
 
-    def key(self, dest: _Dest) -> Any:
+    def key(self, dest):
         """By which key it has something to say of a dest; None if it has not."""
         keys = [key for key in (_column(name, self.own) for name in dest.names) if key in self.values]
         if len(keys) > 1 and not self.recorded:
@@ -836,15 +832,15 @@ class _File:
         kept_out = ["volatile"] * self.explicit + ["secret"] * self.recorded
         return keys[0] if keys and dest.flags.isdisjoint(kept_out) else None
 
-    def error(self, key: Any, reason: object) -> ValueError:
+    def error(self, key, reason):
         line = self.text.line(self.text.keys.get(key, 0))
         return ValueError(f"{self.path}, line {line}: {reason}")
 
 
-def _meta(text: str) -> dict[str, Any]:
+def _meta(text):
     """What exman keeps in a run's file beside the parameters."""
     found = re.search("(?m)^# (exman|argv): (.*)$", text)
-    meta: dict[str, Any] = {"old": True}
+    meta = {"old": True}
     if found and found[1] == "argv":                    # of exman 1.0.0: a flow list
         meta.update(load_yaml(f"argv: {found[2]}\n"))
     elif found:
@@ -859,7 +855,7 @@ def _meta(text: str) -> dict[str, Any]:
 class _Dest:
     """One dest of a parser, and the options that set it, in the order they were added."""
 
-    def __init__(self, name: str, parser: ArgumentParser, actions: list[Any], others: Iterable[str]) -> None:
+    def __init__(self, name, parser, actions, others):
         self.name, self.parser, self.actions = name, parser, actions
         self.options = {option: action for action in actions for option in action.option_strings or [""]}
         # The one that reads its text: the first that takes an argument.
@@ -875,21 +871,21 @@ class _Dest:
         self.rivals = {other for group in groups if any(action in group for action in actions)
                        for other in group if other.dest != name}
 
-    def read(self, text: str) -> Any:
+    def read(self, text):
         """What its type makes of a text; of the name of a flag, its const."""
         flag = self.options.get(text) if text else None
         if flag is None or flag.nargs not in (0, argparse.OPTIONAL):
             return self.parser._get_value(self.reader, text)
         return self.parser._get_value(flag, flag.const) if type(flag.const) is str else flag.const
 
-    def takes_many(self) -> bool:
+    def takes_many(self):
         """Whether one call makes a list of its strings."""
         return self.reader.nargs not in (None, argparse.OPTIONAL, 0)
 
 
-def _dests(parser: ArgumentParser) -> dict[str, _Dest]:
+def _dests(parser):
     """By name, the dests of a parser's options and positionals, in the order these were added."""
-    actions: dict[str, list[Any]] = {}
+    actions = {}
     for action in parser._actions:
         is_question = isinstance(action, (argparse._HelpAction, argparse._VersionAction))
         if action.dest != SUPPRESS and not is_question:
@@ -897,12 +893,12 @@ def _dests(parser: ArgumentParser) -> dict[str, _Dest]:
     return {name: _Dest(name, parser, actions[name], actions) for name in actions}
 
 
-def _column(dest: str, own: tuple[str, ...]) -> str:
+def _column(dest, own):
     """The key of a dest in params.yaml and the table: with a _ where it, but for its own _, is exman's."""
     return dest + "_" if dest.rstrip("_") in own else dest
 
 
-def _unknown_keys(parser: ArgumentParser, file: _File) -> list[Any]:
+def _unknown_keys(parser, file):
     """The keys that no option knows; an error where somebody wrote one."""
     dests = [dest for each in _family(parser) for dest in _dests(each).values()]
     known = {_column(name, file.own) for dest in dests for name in dest.names}
@@ -921,11 +917,11 @@ class _Replay(_Parse):
     The command line wins over the last --config, that over those before it, these over default_config_files.
     """
 
-    def fill_in(self, namespace: Any) -> None:
+    def fill_in(self, namespace):
         self.namespace = namespace
-        self.restored: dict[str, Any] = {}              # by dest, values as setters have left them
-        self.told: dict[str, Any] = {}                  # by dest, the lines that bring nothing back
-        self.done: set[str] = set()                     # the dests that a file has given
+        self.restored = {}                              # by dest, values as setters have left them
+        self.told = {}                                  # by dest, the lines that bring nothing back
+        self.done = set()                               # the dests that a file has given
         for parser, action, name in self.left_out():    # as argparse would call it
             self.typed.append((action, [name]))
             action(parser, namespace, [name], None)
@@ -941,9 +937,9 @@ class _Replay(_Parse):
                 if value is None or value is default:
                     setattr(namespace, name, dest.read(default))
 
-    def take(self, file: _File) -> None:
+    def take(self, file):
         """Put a file's values into the namespace."""
-        taken: set[Action] = set()
+        taken = set()
         for dest in self.owners.values():
             key = file.key(dest)
             if key is None:
@@ -973,7 +969,7 @@ class _Replay(_Parse):
                 taken.update(dest.actions)
         self.spoken |= taken                            # to the files behind this one they are typed
 
-    def is_open(self, dest: _Dest) -> bool:
+    def is_open(self, dest):
         """Whether nobody has said anything of a dest yet, nor of its rivals in a mutually exclusive group."""
         if dest.name in self.done or not self.spoken.isdisjoint([*dest.actions, *dest.rivals]):
             return False
@@ -984,7 +980,7 @@ class _Replay(_Parse):
         value = getattr(self.namespace, dest.name, _MISSING)
         return any(value is default for default in defaults)
 
-    def recorded_value(self, file: _File, key: str, dest: _Dest, default: Any) -> Any:
+    def recorded_value(self, file, key, dest, default):
         """A recorded value is put back as it is, text by way of the option's type; no choices are asked."""
         line, words = file.values[key], file.meta["words"].get(key)
         # Words are for an action of the script's own; exman 1.0.0 wrote nothing else for those.
@@ -1000,7 +996,7 @@ class _Replay(_Parse):
         self.restored[dest.name] = value = _rebuilt(shape, line, dest.read)
         return value
 
-    def written_value(self, file: _File, key: str, dest: _Dest, default: Any) -> Any:
+    def written_value(self, file, key, dest, default):
         """What somebody wrote is words of the option, with all its checks, as if typed."""
         value, text, option = file.values[key], file.texts[key], dest.names[key]
         if value is None:
@@ -1015,7 +1011,7 @@ class _Replay(_Parse):
         self.typed.pop()
         return not made if type(made) is bool else default
 
-    def call(self, dest: _Dest, calls: list[list[str]], start: Any) -> Any:
+    def call(self, dest, calls, start):
         """What options make of words by their own actions; of the namespace, a copy, only the dest counts."""
         import copy
         scratch = copy.copy(self.namespace)
@@ -1027,7 +1023,7 @@ class _Replay(_Parse):
             action(dest.parser, scratch, dest.parser._get_values(action, strings), option or None)
         return getattr(scratch, dest.name)
 
-    def finish(self, namespace: Any) -> None:
+    def finish(self, namespace):
         """After the setters: what a recorded run holds is what they left, so it has the last word."""
         for file in self.files:
             self.find_lost(file)
@@ -1042,7 +1038,7 @@ class _Replay(_Parse):
             if _flow(now) != _flow(line):
                 _say(f"{dest} cannot be restored: it was {line!s:.200}, and is {now!s:.200}")
 
-    def find_lost(self, file: _File) -> None:
+    def find_lost(self, file):
         """Attributes that are no options come back; of other keys it is said that they are lost."""
         lost, order = [], file.meta["order"]
         for key in file.unknown:
@@ -1061,7 +1057,7 @@ class _Replay(_Parse):
             _say(f"{file.path}: {by}{', '.join(lost):.200}: not in this script, and left out")
 
 
-def _calls(dest: _Dest, text: Any, value: Any) -> list[list[str]]:
+def _calls(dest, text, value):
     """The option and its words, for each call that gives it the value of a file, as if typed."""
     action = dest.reader
     pairs = [*zip(text, value)] if type(value) is list else [(text, value)]
@@ -1076,7 +1072,7 @@ def _calls(dest: _Dest, text: Any, value: Any) -> list[list[str]]:
     return [[option, *[_word(action, *pair) for pair in call]] for call in calls]
 
 
-def _word(action: Action, text: Any, value: Any) -> str:
+def _word(action, text, value):
     """The string that an option's type gets for one value."""
     if type(value) in (list, dict):
         if action.type in (None, str, int, float, bool):
@@ -1087,14 +1083,14 @@ def _word(action: Action, text: Any, value: Any) -> str:
     return str(text) if action.type in (None, str) else re.sub(r"(?i)\.(?=(inf|nan)\Z)", "", str(text))
 
 
-def _truth(dest: _Dest, raw: Any) -> bool:
+def _truth(dest, raw):
     word = str(raw).lower()
     if word not in _TRUE + _FALSE:
         raise ArgumentError(dest.reader, f"invalid bool value: {word!r:.99}")
     return word in _TRUE
 
 
-def _flag_value(dest: _Dest, text: Any, value: Any) -> Any:
+def _flag_value(dest, text, value):
     """The value of a dest whose options take no argument: one of their consts, a count, a list of consts."""
     kinds = {argparse._CountAction: int, argparse._AppendConstAction: list}
     for action in dest.actions:
@@ -1108,7 +1104,7 @@ def _flag_value(dest: _Dest, text: Any, value: Any) -> Any:
     raise ArgumentError(dest.reader, f"invalid value: {value!r:.99}")
 
 
-def _same(one: Any, other: Any) -> bool:
+def _same(one, other):
     """Whether two values are equal and of one type."""
     try:
         return type(one) is type(other) and bool(one == other)
@@ -1116,7 +1112,7 @@ def _same(one: Any, other: Any) -> bool:
         return False
 
 
-def _rebuilt(shape: Any, form: Any, read: Callable[[str], Any]) -> Any:
+def _rebuilt(shape, form, read):
     """The value of which _form() made form and shape; where the form was edited since, that counts."""
     if type(form) is list and type(shape) in (list, tuple):
         shapes = [*shape] or [None]
@@ -1145,16 +1141,16 @@ class _Record(argparse.Namespace):
     notes: list[str]                                    # for stderr
 
 
-_MISSING: Any = object()
+_MISSING = object()
 
 
-def _record(parse: _Parse, namespace: Any, state: _GitState | None) -> _Record:
+def _record(parse, namespace, state):
     """Make the record of a parse; ValueError says what cannot be written."""
-    lines: dict[str, str] = {}                          # by key
-    meta: dict[str, Any] = {"argv": _launch_words(parse), "git": state is not None,
+    lines = {}                                          # by key
+    meta = {"argv": _launch_words(parse), "git": state is not None,
                             "order": {}, "exact": {}, "words": {}, "told": {}}
     own = _OWN_KEYS + _GIT_KEYS if state else _OWN_KEYS
-    shared: list[str] = []                              # the lines that are the same in all ranks of a job
+    shared = []                                         # the lines that are the same in all ranks of a job
     owners, attributes = _owners(parse), getattr(namespace, "__dict__", {})
     for name in dict.fromkeys([*owners, *attributes]):
         value = getattr(namespace, name, _MISSING)      # a namespace= object may have properties or slots
@@ -1189,9 +1185,9 @@ def _record(parse: _Parse, namespace: Any, state: _GitState | None) -> _Record:
                    marks=_automarks(parse, owners, namespace), diff=state.diff if state else None)
 
 
-def _owners(parse: _Parse) -> dict[str, _Dest]:
+def _owners(parse):
     """Each dest of the parse, in the order of the options; a subcommand's goes before the parser's above."""
-    owners: dict[str, _Dest] = {}
+    owners = {}
     typed = dict(parse.typed)
     for parser in parse.levels:
         for name, dest in _dests(parser).items():
@@ -1201,7 +1197,8 @@ def _owners(parse: _Parse) -> dict[str, _Dest]:
     return owners
 
 
-def _held(parse: _Parse, dest: _Dest, value: Any) -> _Held:
+def _held(parse, dest, value):
+    """What the line of a dest says; the part of the comment that brings the value back; what that says."""
     by_type = functools.partial(_text_of, parse, dest)
     is_text = type(value) is str and dest.reader.type not in (None, str)
     for text_of in [by_type] if is_text else [None, by_type]:
@@ -1217,14 +1214,14 @@ def _held(parse: _Parse, dest: _Dest, value: Any) -> _Held:
     return told, "told", _flow(told)
 
 
-def _line_of(words: list[list[str]]) -> Any:
+def _line_of(words):
     """What the line says of words: one string or a list of them, with the option where it takes none."""
     strings = [string for option, *strings in words for string in strings or [option]]
     return _form(strings[0] if len(strings) == 1 else strings)[0]
 
 
-def _as_it_is(value: Any, text_of: Callable[[Any], Any] | None = None) -> _Held | None:
-    """What yaml can hold of a value, by _form(); None where it cannot."""
+def _as_it_is(value, text_of=None):
+    """A value as _held() returns it, where yaml can hold it as _form() makes it; else None."""
     try:
         form, shape = _form(value, text_of)
         _flow(form)
@@ -1233,7 +1230,7 @@ def _as_it_is(value: Any, text_of: Callable[[Any], Any] | None = None) -> _Held 
     return form, "exact", None if shape is True else shape
 
 
-def _form(value: Any, text_of: Callable[[Any], Any] | None = None) -> tuple[Any, Any]:
+def _form(value, text_of=None):
     """A value as yaml holds it, and its shape: what else it takes to make the value of that.
 
     (0.9, [1]) -> ([0.9, [1]], ()), a tuple of what stands there; [Path("a")] -> (["a"], [True]), a list of
@@ -1264,7 +1261,7 @@ def _form(value: Any, text_of: Callable[[Any], Any] | None = None) -> tuple[Any,
     return value, None
 
 
-def _text_of(parse: _Parse, dest: _Dest, value: Any) -> str | None:
+def _text_of(parse, dest, value):
     """A text of which the option's type makes a value that is not plain: Path("data"), Color.RED, nn.ReLU."""
     read, _ = parse.read.get((dest.reader, id(value)), (None, None))
     is_known = read is not None and (type(value) is not str or read == value)
@@ -1281,9 +1278,9 @@ def _text_of(parse: _Parse, dest: _Dest, value: Any) -> str | None:
     return read
 
 
-def _description(value: Any) -> Any:
+def _description(value):
     """The line of a value that nothing brings back: a number, a text, or its repr without addresses."""
-    ways: list[Callable[[Any], Any]] = [
+    ways = [
         lambda value: value,
         lambda value: [*map(_description, value)] if type(value) in (list, tuple) else value,
         lambda value: value.item() if value.shape == () else value,         # of numpy, torch: a number
@@ -1300,7 +1297,7 @@ def _description(value: Any) -> Any:
     return f"<{type(value).__name__}>"
 
 
-def _recalled(own: list[Any], line: Any) -> Any:
+def _recalled(own, line):
     """The script's own value that has this description, or a list of such; _MISSING where there is none."""
     for value in own:
         if _same(_description(value), line):
@@ -1309,9 +1306,9 @@ def _recalled(own: list[Any], line: Any) -> Any:
     return _MISSING if any(item is _MISSING for item in items) else items
 
 
-def _launch_words(parse: _Parse) -> list[Any]:
+def _launch_words(parse):
     """The words of the launch, the script first; --config and its file as a tuple; [] without a script."""
-    words: list[Any] = _script_words()
+    words = _script_words()
     typed = parse.words if words else []
     for action, strings in parse.typed:
         for secret in filter(None, strings if getattr(action, "secret", False) else ()):
@@ -1324,7 +1321,7 @@ def _launch_words(parse: _Parse) -> list[Any]:
     return words
 
 
-def _script_words() -> list[str]:
+def _script_words():
     """What stands after `python` to start the script again; [] where there is none (a notebook, -c, -)."""
     main = sys.modules.get("__main__")
     if getattr(main, "__file__", None) in (None, "<stdin>"):
@@ -1335,9 +1332,9 @@ def _script_words() -> list[str]:
     return sys.argv[:1]
 
 
-def _automarks(parse: _Parse, owners: dict[str, _Dest], namespace: Any) -> list[str]:
+def _automarks(parse, owners, namespace):
     """The mark that automark= names: a dest stands for itself and its value, another word for itself."""
-    parts: list[str] = []
+    parts = []
     for word in parse.parser._exman.automark:
         parts.append(word)
         if hasattr(namespace, word):
@@ -1364,7 +1361,7 @@ _PLAIN_DIFF = ("-c", "diff.noprefix=false", "-c", "diff.mnemonicPrefix=false", "
                "--no-textconv", "--submodule=short", "--ignore-submodules=dirty")
 
 
-def _check_clean(state: _GitState) -> None:
+def _check_clean(state):
     """Refuse, by ValueError, what a commit alone does not tell."""
     where = f"the git repository {_shown(state.folder)}"
     if state.dirty:
@@ -1373,7 +1370,7 @@ def _check_clean(state: _GitState) -> None:
         raise ValueError(f"{state.problem or f'{where} has no commit'}: mend that, or add --git-dirty")
 
 
-def _git_state(where: Any) -> _GitState:
+def _git_state(where):
     """The state of a repository, by the git program."""
     folder = _script_folder() if where is True else os.path.abspath(os.path.expanduser(os.fspath(where)))
     if os.path.isfile(folder):
@@ -1392,7 +1389,7 @@ def _git_state(where: Any) -> _GitState:
     return state
 
 
-def _runs_untracked(folder: str) -> bool:
+def _runs_untracked(folder):
     """Whether the main script, or a module that it has imported from beside it, is in no commit."""
     script = os.path.realpath(_script_path())
     beside = os.path.join(os.path.dirname(script), "")
@@ -1404,7 +1401,7 @@ def _runs_untracked(folder: str) -> bool:
     return bool(_git(beside, "ls-files", "--others", "--", script, *code))
 
 
-def _git(folder: str, *words: str) -> bytes:
+def _git(folder, *words):
     """What git prints; ValueError says in one line why it does not."""
     import subprocess
     of_another = "GIT_(?!CONFIG|CEILING|DISCOVERY)"     # set inside a git hook
@@ -1451,7 +1448,7 @@ class _Root(str):
     shared = False                                      # whether the group may write what is made
     digits = 6                                          # of a run's number, at least
 
-    def make_run(self, record: _Record) -> Run:
+    def make_run(self, record):
         """Make the run's folder and its links; nothing is left but the number where that fails."""
         part = "tmp" if record.tmp else "runs"
         ending = f"-{record.name}" if record.name else ""
@@ -1475,7 +1472,7 @@ class _Root(str):
             raise
         return run
 
-    def take_over(self, run: Run, record: _Record) -> bool:
+    def take_over(self, run, record):
         """Let a later parse of the same words have the run; False where anything else lies in its folder."""
         there = {*_listed(run._folder())} - {"changes.diff"}
         if there != {"params.yaml"} or run.tmp != record.tmp:   # a later stage may have a --tmp of its own
@@ -1487,7 +1484,7 @@ class _Root(str):
         self.enlist(run, record)                        # where there are no symlinks, copies of the new file
         return True
 
-    def move_to_fails(self, part: str, name: str) -> None:
+    def move_to_fails(self, part, name):
         """Move a run to fails/, its links first; they come back where it has to stay."""
         source, target, copied = f"{self}/{part}/{name}", f"{self}/fails/{name}", f"{self}/fails/.{name}"
         self.make_folder(f"{self}/fails")
@@ -1510,7 +1507,7 @@ class _Root(str):
             raise
         self.unlist(name)                               # marked at this very moment
 
-    def delete(self, part: str, name: str) -> None:
+    def delete(self, part, name):
         """Delete a run's folder; hidden first, so that a kill leaves no run without its files in sight."""
         import shutil
         hidden = f"{self}/{part}/.{name}.deleted"
@@ -1518,7 +1515,7 @@ class _Root(str):
         self.unlist(name)                               # marked at this very moment
         shutil.rmtree(hidden)
 
-    def fixed(self) -> Iterator[str]:
+    def fixed(self):
         """Mend index, marks and counting, also while runs are made; yield a line for each thing done."""
         # Entries are listed before runs, and each run is asked for again: one that is not there then is gone.
         marked = {path: name for runs in _marks(self, []).values() for name, path in runs.items()}
@@ -1533,7 +1530,7 @@ class _Root(str):
             except FileNotFoundError:
                 if _unlink(entry):
                     yield f"took away {entry[len(self) + 1:]}: its run is gone"
-        found: dict[int, str] = {}
+        found = {}
         for _, name in _all_runs(self):
             other = found.setdefault(_number(name), name)
             if name != other:
@@ -1544,14 +1541,14 @@ class _Root(str):
             if _unlink(f"{ids}/.{os.stat(ids).st_ino}"):
                 yield f"the next run's number is above {max(found)}"
 
-    def enlist(self, run: Run, record: _Record) -> None:
+    def enlist(self, run, record):
         """Link a new run into the index and its automarks; one of --tmp has neither."""
         if not run.tmp:
             self.link(f"{self}/index", run.name)
             for key in record.marks:
                 self.link(self.mark_folder(key), run.name)
 
-    def mark_folder(self, key: str) -> str:
+    def mark_folder(self, key):
         """The folder of a mark, spelled as it is there: Windows and macOS do not tell `Best` from `best`."""
         folder = str(self)
         for part in ("marked", *key.split("/")):
@@ -1563,7 +1560,7 @@ class _Root(str):
                 raise OSError(errno.ELOOP, "is a link, and may lead out of the root: remove it", folder)
         return folder
 
-    def link(self, folder: str, name: str) -> None:
+    def link(self, folder, name):
         """Link a run's params.yaml into a folder; a copy where the file system has no symlinks."""
         params, entry = f"{self}/runs/{name}/params.yaml", f"{folder}/{name}.yaml"
         self.make_folder(folder)
@@ -1578,14 +1575,14 @@ class _Root(str):
             _unlink(entry)
             raise
 
-    def unlist(self, name: str, marks: str = "") -> list[str]:
+    def unlist(self, name, marks=""):
         """Take a run out of index and marks, or out of those that start so; return its entries there."""
         entries = [] if marks else [f"{self}/index/{name}.yaml"]
         entries += [f"{os.path.dirname(runs[name])}/{name}{end}" for mark, runs in _marks(self, []).items()
                     if name in runs and f"{mark}/".startswith(marks) for end in ("", ".yaml")]
         return [entry for entry in entries if _unlink(entry)]
 
-    def claim(self) -> int:
+    def claim(self):
         """Take the next number, for ever.
 
         A claim is a file that exclusive create makes once, on any file system; inside stands who holds it.
@@ -1612,7 +1609,7 @@ class _Root(str):
             self.create(marker)
         return number
 
-    def make_folder(self, path: str) -> None:
+    def make_folder(self, path):
         """Make a folder and those above it; one that is there stays as it is."""
         if os.path.isdir(path):
             return
@@ -1626,7 +1623,7 @@ class _Root(str):
             if not os.path.isdir(path):                 # another process was faster
                 raise
 
-    def write_whole(self, path: str, data: bytes, synced: bool = False) -> None:
+    def write_whole(self, path, data, synced=False):
         """Write a file whole or not at all: first under a hidden name that nobody can foresee."""
         folder, name = os.path.split(path)
         hidden = f"{folder}/.{name}.{os.urandom(8).hex()}"
@@ -1637,7 +1634,7 @@ class _Root(str):
             _unlink(hidden)
             raise
 
-    def create(self, path: str, data: bytes = b"", synced: bool = False) -> bool:
+    def create(self, path, data=b"", synced=False):
         """Write a new file, never through a planted link; False where one of this name is there already."""
         try:
             with open(path, "xb", buffering=0) as file:
@@ -1654,7 +1651,7 @@ class _Root(str):
         self.share(path)
         return True
 
-    def share(self, path: str) -> None:
+    def share(self, path):
         """Let the group do what the owner may; by chmod, for the umask belongs to all of the script."""
         if self.shared:
             mode = os.stat(path).st_mode
@@ -1664,7 +1661,7 @@ class _Root(str):
                 pass                                    # FAT and some mounts have no modes
 
 
-def _sync(file: Any) -> None:
+def _sync(file):
     try:
         os.fsync(file.fileno())
     except OSError as error:
@@ -1672,7 +1669,7 @@ def _sync(file: Any) -> None:
             raise
 
 
-def _leads(entry: str) -> bool:
+def _leads(entry):
     """Whether an entry leads to a file or is one; in a clone with core.symlinks=false it is a link's text."""
     try:
         text = _bytes(entry)
@@ -1681,14 +1678,14 @@ def _leads(entry: str) -> bool:
     return os.path.exists(entry) and not text.startswith(b"..")
 
 
-def _params(run: Run, record: _Record) -> bytes:
+def _params(run, record):
     """params.yaml: the parameters, then the run's own root, time and id."""
     moment = "{}-{}-{}T{}:{}:{}".format(*run.name.split("-")[1:7])
     own = f"root: {_flow(f'{run._part}/{run.name}')}\ntime: '{moment}'\nid: {run.id}\n"
     return (record.body + own).encode("utf-8")
 
 
-def _rename(source: str, target: str) -> None:
+def _rename(source, target):
     """Rename a fresh folder; on Windows a virus scanner may hold its file for a moment."""
     for _ in range(50):
         try:
@@ -1698,14 +1695,14 @@ def _rename(source: str, target: str) -> None:
     os.rename(source, target)
 
 
-def _listed(folder: str) -> list[str]:
+def _listed(folder):
     try:
         return os.listdir(folder)
     except (FileNotFoundError, NotADirectoryError):
         return []
 
 
-def _unlink(path: str) -> bool:
+def _unlink(path):
     try:
         os.unlink(path)
     except FileNotFoundError:
@@ -1713,12 +1710,12 @@ def _unlink(path: str) -> bool:
     return True
 
 
-def _remove_tree(path: str) -> None:
+def _remove_tree(path):
     import shutil
     shutil.rmtree(path, ignore_errors=True)
 
 
-def _claim_path(root: str, number: int) -> str:
+def _claim_path(root, number):
     return f"{root}/.ids/{number // 1000}/{number}"
 
 
@@ -1730,13 +1727,13 @@ _NO_NAME = (rf"(?s).*{_NOT_IN_NAMES}.*|{_RUN_NAME}|[. ].*|.*[. ]|"
 _MAX_NAME = 180                                         # bytes: 255 less number, time, .yaml and a hidden end
 
 
-def _check_name(name: str) -> None:
+def _check_name(name):
     """Refuse, by ValueError, a --name that cannot end a folder's name."""
     if not name or not _is_name(f"-{name}"):            # -aux and -.x are names as any other
         raise ValueError(f"--name {name!r:.99}: give {_GOOD_NAME}")
 
 
-def _check_mark(key: str) -> str:
+def _check_mark(key):
     """A mark's key as it is, for argparse, if it is a relative path of names and not meant for a run."""
     parts = key.split("/")
     if key.isdigit() or len(parts) > 16 or not all(map(_is_name, parts)):
@@ -1747,7 +1744,7 @@ def _check_mark(key: str) -> str:
 _GOOD_NAME = f"1 to {_MAX_NAME} bytes that every system has in names, no dots or blanks around, no run"
 
 
-def _mark_part(text: str) -> str:
+def _mark_part(text):
     """A folder's name for any value: `a/b` -> `a-b`, `.x.` -> `x`, nothing -> `-`, `con` -> `-con`."""
     encoding = sys.getfilesystemencoding()              # a name's bound is in bytes
     name = text.encode(encoding, "replace")[:_MAX_NAME].decode(encoding, "ignore")
@@ -1755,13 +1752,13 @@ def _mark_part(text: str) -> str:
     return name if _is_name(name) else f"-{name}"
 
 
-def _is_name(part: str) -> bool:
+def _is_name(part):
     """Whether a text can name a folder on Linux, macOS and Windows, and is no run's name."""
     # One byte more, for the dash before a name.
     return not _pattern(_NO_NAME).fullmatch(part) and 0 < len(part.encode()) <= _MAX_NAME + 1
 
 
-def _config_path(word: str, root: str) -> str:
+def _config_path(word, root):
     """The file of a run that a path, a run's folder, number or name names."""
     is_path = os.path.lexists(word) and not _is_number(word)
     found = [] if is_path else _by_name(_all_runs(root)).get(word.lstrip("0"), [])
@@ -1774,35 +1771,35 @@ def _config_path(word: str, root: str) -> str:
     return os.path.join(word, "params.yaml") if os.path.isdir(word) else word
 
 
-def _by_name(runs: list[_Place]) -> dict[str, list[_Place]]:
-    """Runs by their numbers and by their names, each without zeros before it."""
-    named: dict[str, list[_Place]] = {}
+def _by_name(runs):
+    """Runs, each a part and a name, by their numbers and by their names, each without zeros before it."""
+    named = {}
     for part, name in runs:
         for key in (str(_number(name)), name.lstrip("0")):
             named.setdefault(key, []).append((part, name))
     return named
 
 
-def _all_runs(root: str) -> list[_Place]:
+def _all_runs(root):
     return [(part, name) for part in _PARTS for name in _run_names(root, part)]
 
 
-def _run_names(root: str, part: str) -> list[str]:
+def _run_names(root, part):
     """The names of the runs in runs/, tmp/ or fails/, by number; what else lies there is not exman's."""
     names = filter(_pattern(_RUN_NAME).fullmatch, _listed(f"{root}/{part}"))
     return sorted(names, key=lambda name: (_number(name), name))
 
 
-def _is_number(text: str) -> bool:
+def _is_number(text):
     return text.isascii() and text.isdigit()
 
 
-def _number(name: str) -> int:
+def _number(name):
     """The number of a run's name."""
     return int(name.partition("-")[0])
 
 
-def _read_text(path: str) -> str:
+def _read_text(path):
     """Read a small regular file of UTF-8; ValueError says what it is instead."""
     try:
         with open(path, "rb", opener=lambda name, _: os.open(name, _READ_FLAGS)) as file:
@@ -1816,7 +1813,7 @@ def _read_text(path: str) -> str:
         raise ValueError(f"{_shown(path):.999}: {getattr(error, 'strerror', None) or error}") from None
 
 
-def _reason(error: Exception) -> str:
+def _reason(error):
     """One line: the path, what the system says, and what to do about what people meet."""
     code = errno.errorcode.get(getattr(error, "errno", 0), "unknown")
     advice = next((words for codes, words in _ADVICE.items() if code in codes), "")
@@ -1831,7 +1828,7 @@ _ADVICE = {
 }
 
 
-def _shown(path: object) -> str:
+def _shown(path):
     """A path as one printable line."""
     text = str(path)
     return text if text.isprintable() else ascii(text)
@@ -1868,10 +1865,10 @@ _LAUNCHERS = (
 
 _PARSES = itertools.count()                     # the n-th run of one rank is the n-th run of every rank
 _LEFT = os.environ.get("EXMAN_RUNS", "").split("\n")    # what the parent of this process left for its workers
-_BEQUEST: list[str] = []                        # what this process leaves for its own
+_BEQUEST = []                                   # what this process leaves for its own
 
 
-def _launch(root: _Root, record: _Record, earlier: Run | None) -> Run:
+def _launch(root, record, earlier):
     """The run of one parse; earlier: that of the stage before.
 
     In this order: its parent's, that of rank 0, of its job's earlier start, of its earlier stage, a new one.
@@ -1906,13 +1903,13 @@ def _launch(root: _Root, record: _Record, earlier: Run | None) -> Run:
     return run
 
 
-def _digest(text: str) -> str:
+def _digest(text):
     """Tell texts apart; hashlib, and crc32 too, cost more than a launch."""
     prime = 999_999_999_999_999_989
     return f"{int.from_bytes(text.encode('utf-8', 'replace'), 'big') % prime:x}"
 
 
-def _inherited(root: _Root, digest: str) -> Run | None:
+def _inherited(root, digest):
     """The run of the process that this is a worker of, if it has the same parameters.
 
     Workers are those of multiprocessing while they import the main script again, and the ranks that Lightning
@@ -1929,9 +1926,9 @@ def _inherited(root: _Root, digest: str) -> Run | None:
     return None
 
 
-def _worker() -> tuple[str, bool]:
+def _worker():
     """The name of this worker of multiprocessing, '' in other processes; whether it imports the script."""
-    process: Any = sys.modules.get("multiprocessing.process")
+    process = sys.modules.get("multiprocessing.process")
     if process is None:
         return "", False
     worker = process.current_process()
@@ -1939,7 +1936,7 @@ def _worker() -> tuple[str, bool]:
     return re.sub(r"[^\w.-]", "-", worker.name) if imports or process.parent_process() else "", imports
 
 
-def _job(launchers: Sequence[Any] = _LAUNCHERS) -> tuple[int, str]:
+def _job(launchers=_LAUNCHERS):
     """The rank that the inmost launcher gave this process, and a name of its launch; -1 where it is alone."""
     if not launchers or _worker()[0]:
         return -1, ""
@@ -1963,17 +1960,17 @@ def _job(launchers: Sequence[Any] = _LAUNCHERS) -> tuple[int, str]:
     return rank, _digest(repr(launch))
 
 
-def _env(name: str) -> str:
+def _env(name):
     return os.environ.get(name, "")
 
 
-def _count(name: str) -> int:
+def _count(name):
     """A rank or a size as a launcher wrote it, -1 where that is no number."""
     text = _env(name)
     return int(text) if _is_number(text) and len(text) < 10 else -1
 
 
-def _starter(variable: str) -> int:
+def _starter(variable):
     """The process that started the ranks: the nearest above that was started without this variable.
 
     -1: another Python is between: what a rank, an agent of sweeps or ray below a rank has started is no rank.
@@ -1987,28 +1984,28 @@ def _starter(variable: str) -> int:
 
 
 @functools.lru_cache(maxsize=None)
-def _holder(pid: int) -> bytes:
+def _holder(pid):
     """What names a process that is there, as claims have it; kept, for /proc is slow to read."""
     return f"{_host()} {pid} {_started(pid)} \n".encode("utf-8", "replace")
 
 
-def _host() -> str:
+def _host():
     return os.uname().nodename if hasattr(os, "uname") else _env("COMPUTERNAME")
 
 
-def _started(pid: int) -> int:
+def _started(pid):
     """When a process was started, in clock ticks after the boot; 0 where there is none, or no /proc."""
     return _stat(pid)[1]
 
 
-def _stat(pid: int) -> tuple[int, int]:
+def _stat(pid):
     """The parent and the start of a process."""
     fields = _proc(pid, "stat").rpartition(")")[2].split() or ["0"] * 20
     # A zombie is gone, though its parent has not asked yet.
     return int(fields[1]), -1 if fields[0] == "Z" else int(fields[19])
 
 
-def _proc(pid: int, name: str) -> str:
+def _proc(pid, name):
     """A file of /proc; nothing where it cannot be read: another user's process, another system."""
     try:
         with open(f"/proc/{pid}/{name}", encoding="utf-8", errors="replace") as file:
@@ -2017,7 +2014,7 @@ def _proc(pid: int, name: str) -> str:
         return ""
 
 
-def _awaited(root: _Root, folder: str, digest: str, rank: int) -> Run | None:
+def _awaited(root, folder, digest, rank):
     """The run that rank 0 publishes; None where it has other parameters, or the time is up."""
     seconds, ticks = float(_env("EXMAN_WAIT") or 60), _started(os.getpid())
     # Not by /proc/uptime: that may be the container's, and starts count from the boot of the host.
@@ -2026,8 +2023,7 @@ def _awaited(root: _Root, folder: str, digest: str, rank: int) -> Run | None:
                   f"rank {rank} found no run of its job within {seconds:g} s (EXMAN_WAIT): it makes its own")
 
 
-def _found(root: _Root, folder: str, digest: str, who: int,
-           seconds: float, age: float, otherwise: str) -> Run | None:
+def _found(root, folder, digest, who, seconds, age, otherwise):
     """A run that is published here within so many seconds, new to this rank or start of a job.
 
     None where its parameters are others, or, after it was said, where there is none; age: how old it may be.
@@ -2051,7 +2047,7 @@ def _found(root: _Root, folder: str, digest: str, who: int,
         time.sleep(0.1)
 
 
-def _publish(run: Run, folder: str, digest: str, who: int) -> None:
+def _publish(run, folder, digest, who):
     """Leave word of a run for the other processes of its job; once in a while, remove what old jobs left."""
     try:
         run._base.make_folder(folder)
@@ -2064,7 +2060,7 @@ def _publish(run: Run, folder: str, digest: str, who: int) -> None:
         _say(f"the other processes of this job may not find run {run.id}: {_reason(error)}")
 
 
-def _requeued(root: _Root, folder: str, digest: str, start: int, record: _Record) -> Run | None:
+def _requeued(root, folder, digest, start, record):
     """The run in which this start of a job of Slurm goes on; out of fails/ where it had failed."""
     run = _found(root, folder, digest, start, 0, float("inf"),
                  "this job was requeued, and no run of its earlier starts has these parameters: a new one")
@@ -2120,14 +2116,14 @@ def dump_yaml(params: dict[Any, Any]) -> str:
     return "".join(lines) or "{}\n"
 
 
-def _key_text(key: Any) -> str:
+def _key_text(key):
     text = _flow(key)
     if len(text) > _KEY_LENGTH or key != key:  # a nan is equal to nothing, itself included
         raise YAMLError(f"the key {key!a:.60} is longer than {_KEY_LENGTH} characters, or a nan")
     return text
 
 
-def _flow(value: Any, depth: int = 0) -> str:
+def _flow(value, depth=0):
     """value -> its text on one line: ["a", 2.5] -> '[a, 2.5]'; depth counts the lists and dicts around it."""
     kind = type(value)
     if kind in _EMITTERS:
@@ -2142,20 +2138,20 @@ def _flow(value: Any, depth: int = 0) -> str:
         f"{_key_text(key)}: {_flow(item, depth + 1)}" for key, item in value.items()]) + "}"
 
 
-def _int_text(value: int) -> str:
+def _int_text(value):
     if abs(value) >= _HUGE:
         raise YAMLError(f"an integer of more than {_DIGITS} digits")
     return repr(value)
 
 
-def _float_text(value: float) -> str:
+def _float_text(value):
     """0.1 -> '0.1', 1e-05 -> '1.0e-05': without the dot it is a string in YAML 1.1."""
     text = repr(value).replace("inf", ".inf").replace("nan", ".nan")
     return text if "." in text else text.replace("e", ".0e")
 
 
 @functools.lru_cache(maxsize=1000)  # run after run has the same keys and words
-def _str_text(text: str) -> str:
+def _str_text(text):
     """The plainest text that every reader takes for this string: adam, 'no', "two\\nlines"."""
     if not text.isprintable() or max(text, default="") > "\uffff":
         text.encode()  # an error for a lone surrogate, which is no character
@@ -2165,14 +2161,14 @@ def _str_text(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _escaped(char: str) -> str:
+def _escaped(char):
     if char.isprintable() and char <= "\uffff" and char not in '"\\':
         return char
     return '\\"' if char == '"' else char.encode("unicode_escape").decode()
 
 
 # Exact types only: the repr of a numpy float or of a `class E(str, Enum)` is no YAML.
-_EMITTERS: dict[type, Callable[[Any], str]] = {
+_EMITTERS: dict[type, Any] = {
     str: _str_text, bool: lambda value: "true" if value else "false", int: _int_text, float: _float_text,
     type(None): lambda value: "null"}
 # A letter first: what starts with a digit, a sign or a dot may be a number, a time or a date to some reader.
@@ -2182,7 +2178,7 @@ _WORDS = "y n yes no on off true false null".split()
 
 
 @functools.lru_cache(maxsize=None)
-def _pattern(pattern: str) -> re.Pattern[str]:
+def _pattern(pattern):
     """A pattern, compiled when it is first used: an import costs nothing."""
     return re.compile(pattern)
 
@@ -2196,9 +2192,6 @@ def _pattern(pattern: str) -> re.Pattern[str]:
 #
 # How far right a line must stand is asked once a value, not by each rule: a scalar or a bracket in a block is
 # read in a window, which ends where a line is not indented enough. A rule that meets this end says so.
-if TYPE_CHECKING:
-    _Found = tuple[Any, int]
-    _Maker = Callable[[str], Any]
 
 
 def load_yaml(text: str) -> dict[Any, Any]:
@@ -2216,21 +2209,21 @@ def load_yaml(text: str) -> dict[Any, Any]:
     return _parse_yaml(text, _resolve, _resolve)[0]
 
 
-def _load_record(text: str) -> dict[Any, Any]:
+def _load_record(text):
     """The params.yaml of a run, as load_yaml reads it; but what was text to exman 0.1.x is text."""
     is_old = _pattern(_OLD_END).search(text)
     return _parse_yaml(text, _resolve_old, _resolve_old)[0] if is_old else load_yaml(text)
 
 
-def _resolve_old(text: str) -> Any:
+def _resolve_old(text):
     """A plain scalar of exman 0.1.x, which wrote YAML 1.1: there text that is now a number has no quotes."""
     return text if _pattern(_TEXT_IN_1_1).fullmatch(text) else _resolve(text)
 
 
-def _parse_yaml(text: str, plain: _Maker, key: _Maker) -> tuple[dict[Any, Any], _Text]:
+def _parse_yaml(text, plain, key):
     """text = { comment } [ '---' ] mapping [ '...' { comment } ]   ->   the mapping, and the text as read
 
-    `plain` makes a value of a plain scalar's text ('' where a value is missing), `key` one of a plain key's.
+    plain(words) makes the value of a plain scalar, of '' where one is missing; key(words) a plain key.
     """
     lines = _pattern(r"\r\n?").sub("\n", text.lstrip("\ufeff"))
     doc = _Text(_pattern(_END).sub("\n", f"\n{lines}\n"))
@@ -2256,8 +2249,8 @@ def _parse_yaml(text: str, plain: _Maker, key: _Maker) -> tuple[dict[Any, Any], 
 class _Text(str):
     """One text, and what is known of it while it is read."""
 
-    plain: _Maker
-    key: _Maker
+    plain: Any
+    key: Any
     keys: Any                # of the outermost mapping, where each stands
     anchors: Any             # by name, the value
     at = 0                   # where a rule was tried last: there an error is
@@ -2265,15 +2258,15 @@ class _Text(str):
     begun = 0                # where the value begins that is being read,
     window = sys.maxsize     # and where the lines end that may be part of it
 
-    def line(self, pos: int) -> int:
+    def line(self, pos):
         """The number of a position's line, from 1."""
         return self.count("\n", 1, pos) + 1
 
-    def column(self, pos: int) -> int:
+    def column(self, pos):
         """How far right pos stands on its line; -1 behind the text, left of everything."""
         return pos - self.rfind("\n", 0, pos) - 1 if pos < len(self) else -1
 
-    def unexpected(self, pos: int, reason: str = "") -> YAMLError:
+    def unexpected(self, pos, reason=""):
         """The error for the words at pos; with a better reason where their first character tells one."""
         char = self[pos]
         self.at = self.begun if char == "\n" else pos  # a rule has met the end of the window
@@ -2281,7 +2274,7 @@ class _Text(str):
         return YAMLError(f"{_REFUSED.get(char, reason)}: {words!a}")
 
 
-def _value(text: _Text, pos: int, kind: str, least: int, depth: int) -> _Found:
+def _value(text, pos, kind, least, depth):
     """value = collection | scalar | nothing
 
     It stands in a collection of this kind. In a block it is indented by `least` spaces or more, and takes the
@@ -2315,7 +2308,7 @@ def _value(text: _Text, pos: int, kind: str, least: int, depth: int) -> _Found:
     return value, rest
 
 
-def _window(text: _Text, pos: int, least: int) -> int:
+def _window(text, pos, least):
     """Where the lines end that may be part of the value at pos: indented by `least` spaces or more."""
     for line in _pattern(_INDENT[text[pos] in "[{"]).finditer(text, pos):
         if len(line[1]) < least:
@@ -2323,7 +2316,7 @@ def _window(text: _Text, pos: int, least: int) -> int:
     return len(text) - 1
 
 
-def _collection(text: _Text, pos: int, kind: str, column: int, depth: int) -> _Found:
+def _collection(text, pos, kind, column, depth):
     """collection = '-' entry { newline '-' entry }                          kind '-', each at one column
                   | key entry { newline key entry }                          kind ':', each at one column
                   | '[' [ entry { ',' entry } [ ',' ] ] ']'                  kind ']'
@@ -2332,7 +2325,7 @@ def _collection(text: _Text, pos: int, kind: str, column: int, depth: int) -> _F
     """
     if depth > _NESTING:
         raise YAMLError(f"more than {_NESTING} lists and mappings within each other")
-    values: Any = {}  # of a list too, by 0, 1, 2, ...
+    values = {}  # of a list too, by 0, 1, 2, ...
     flow = kind in "]}"
     while True:
         if kind != ":":
@@ -2365,7 +2358,7 @@ def _collection(text: _Text, pos: int, kind: str, column: int, depth: int) -> _F
     return [*values.values()] if kind in "-]" else values, pos + flow
 
 
-def _key(text: _Text, pos: int, flow: bool) -> _Found:
+def _key(text, pos, flow):
     """key = scalar { blank } ':'   on one line, a blank behind it but for '{"a":1}'"""
     end = _skip(_KEY[flow], text, pos)
     if end == pos:
@@ -2377,7 +2370,7 @@ def _key(text: _Text, pos: int, flow: bool) -> _Found:
     return key, end
 
 
-def _scalar(text: _Text, pos: int, flow: bool) -> _Found:
+def _scalar(text, pos, flow):
     r"""scalar = "'" { character | "''" | newline } "'" | '"' { character | '\' escape | newline } '"'
               | word { gap word }   a word ends before ': ' and ' #', within brackets before ',[]{}' too
               | '*' name            the value of that anchor
@@ -2400,9 +2393,9 @@ def _scalar(text: _Text, pos: int, flow: bool) -> _Found:
     return text.plain(_unwrapped(text[pos:end], _GAPS)), end
 
 
-def _unwrapped(raw: str, pieces: str) -> str:
+def _unwrapped(raw, pieces):
     """What a scalar says without escapes, doubled quotes and wrapping."""
-    def said(match: re.Match[str]) -> str:
+    def said(match):
         piece = match.group()
         if "\n" in piece:
             return "\n" * (piece.count("\n") - 1) or ("" if piece[0] == "\\" else " ")
@@ -2412,7 +2405,7 @@ def _unwrapped(raw: str, pieces: str) -> str:
     return _pattern(pieces).sub(said, raw)
 
 
-def _skip(pattern: str, text: _Text, pos: int) -> int:
+def _skip(pattern, text, pos):
     """Where the match of a pattern at pos ends; pos if there is none."""
     text.at = pos
     match = _pattern(pattern).match(text, pos, text.window)
@@ -2420,7 +2413,7 @@ def _skip(pattern: str, text: _Text, pos: int) -> int:
 
 
 @functools.lru_cache(maxsize=10_000)  # run after run has the same values
-def _resolve(text: str) -> Any:
+def _resolve(text):
     """A plain scalar by the core schema of YAML 1.2: '0x1f' -> 31, '1e3' -> 1000.0, 'no' -> 'no'."""
     match = _pattern(_CORE).fullmatch(text)
     kind = match and match.lastgroup
@@ -2507,9 +2500,6 @@ _REFUSED = {
 if TYPE_CHECKING:
     _Path = Union[str, os.PathLike[str]]
     _Results = Union[_Path, Callable[[pathlib.Path], Any], None]
-    _Entry = tuple[int, str, pathlib.Path, str]         # a run's number, name and part, the path of its entry
-    _Block = dict[str, Sequence[Any]]                   # the cells by key, of one run or several
-    _Columns = dict[str, list[Any]]                     # and of all
 
 _HEAD = 1 << 16                                         # bytes: all that nearly every file has
 _FIRST_READS, _AT_ONCE, _READERS, _SLOW_READ = 32, 512, 16, 0.0005
@@ -2564,11 +2554,11 @@ class Index:
         return pandas.DataFrame(series, copy=False)
 
 
-def _dicts(columns: _Columns) -> list[dict[str, Any]]:
+def _dicts(columns):
     return [dict(zip(columns, cells)) for cells in zip(*columns.values())]
 
 
-def _dtype(key: str, cells: list[Any]) -> str:
+def _dtype(key, cells):
     """The pandas dtype that holds every cell unchanged, None among numbers aside."""
     kinds = {*map(type, cells)}
     sizes = [abs(cell) for cell in cells if type(cell) is int] if int in kinds else [0]
@@ -2581,14 +2571,13 @@ def _dtype(key: str, cells: list[Any]) -> str:
     return "bool" if kinds == {bool} else "object"
 
 
-def _table(root: str, mark: _Path | None = None, results: _Results = None, ended: bool = False,
-           fails: bool = False, *, missing: Any = None) -> tuple[_Columns, list[str]]:
+def _table(root, mark=None, results=None, ended=False, fails=False, *, missing=None):
     """The cells of each column, and a sentence for each thing that could not be read.
 
     results and ended as in info(); fails: those in fails/ too; missing: the cell of a run that has none.
     """
-    problems: list[str] = []
-    columns: _Columns = {}
+    problems = []
+    columns = {}
     if not (results is None or callable(results) or os.fspath(results).endswith((".json", ".yaml", ".yml"))):
         raise ValueError(f"results={results!r:.99}: give a .json or .yaml file of each run, or a function")
     blocks = _blocks(root, problems, _entries(root, mark, fails, problems))
@@ -2608,9 +2597,9 @@ def _table(root: str, mark: _Path | None = None, results: _Results = None, ended
     return columns, problems
 
 
-def _add(columns: _Columns, suffix: str, blocks: Iterable[_Block], missing: Any, *keys: str) -> None:
+def _add(columns, suffix, blocks, missing, *keys):
     """Add what blocks of runs have as columns, and these in any case; a key that is there gets the suffix."""
-    more: _Columns = {key: [] for key in keys}
+    more = {key: [] for key in keys}
     rows = 0
     for block in blocks:
         for key, cells in block.items():
@@ -2624,8 +2613,11 @@ def _add(columns: _Columns, suffix: str, blocks: Iterable[_Block], missing: Any,
         columns[key] = known + [missing] * (rows - len(known))
 
 
-def _entries(root: str, mark: _Path | None, fails: bool, problems: list[str]) -> list[_Entry]:
-    """The runs of the index or of a mark, and if asked for the failed ones, by number."""
+def _entries(root, mark, fails, problems):
+    """The runs of the index or of a mark, and if asked for the failed ones, by number.
+
+    Each as its number, its name, the folder that has it, the path of its entry.
+    """
     from pathlib import Path
     if not os.path.isdir(root):
         problems.append(f"no runs in {_shown(root)}: this is no folder: check the path")
@@ -2636,13 +2628,13 @@ def _entries(root: str, mark: _Path | None, fails: bool, problems: list[str]) ->
                   for folder in [Path(root, part)] for name, entry in entries.items())
 
 
-def _blocks(root: str, problems: list[str], runs: Sequence[_Entry]) -> Iterator[_Block]:
-    """The cells of the runs that can be read, at once of those in a row that have the same keys."""
+def _blocks(root, problems, runs):
+    """The cells by key of the runs that can be read, at once of those in a row that have the same keys."""
     for window in _read_each(_own_lines, runs):
         for _, group in itertools.groupby(window, lambda pair: len(pair[1])):
             alike, lines = zip(*group)
             try:
-                block: _Block = dict(map(_key_and_cells, zip(*lines)))
+                block = dict(map(_key_and_cells, zip(*lines)))
                 if len(block) < len(lines[0]):          # a key comes twice
                     raise ValueError
                 yield {"root": alike, **block}
@@ -2650,9 +2642,9 @@ def _blocks(root: str, problems: list[str], runs: Sequence[_Entry]) -> Iterator[
                 yield from filter(None, map(functools.partial(_record_of, root, problems), alike))
 
 
-def _read_each(read: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[list[Any]]:
+def _read_each(read, items):
     """read(item) of each, many at a time; by many readers where that is slow, as on a network mount."""
-    each: Callable[..., Iterable[Any]] = map
+    each: Callable[..., Any] = map
     count = _FIRST_READS
     while items:
         start = time.perf_counter()
@@ -2663,7 +2655,7 @@ def _read_each(read: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[lis
         items, count = items[count:], _AT_ONCE
 
 
-def _own_lines(run: _Entry) -> tuple[_Entry, list[str]]:
+def _own_lines(run):
     """A run and the lines of its parameters, if exman wrote them."""
     _, name, part, _ = run
     try:
@@ -2674,7 +2666,7 @@ def _own_lines(run: _Entry) -> tuple[_Entry, list[str]]:
     return run, body.split("\n") if _pattern(_OWN_END).fullmatch(end) else [""]
 
 
-def _key_and_cells(lines: Sequence[str]) -> tuple[str, list[Any]]:
+def _key_and_cells(lines):
     """The key that the lines of some files share, and their cells; ValueError where they do not.
 
     Line by line is the same as the full reader: a line reads `key: text`, its key a plain string at column 0,
@@ -2702,7 +2694,7 @@ def _key_and_cells(lines: Sequence[str]) -> tuple[str, list[Any]]:
     return key, [*cells.values()] * len(lines) if len(cells) == 1 else [cells[line] for line in lines]
 
 
-def _record_of(root: str, problems: list[str], run: _Entry) -> _Block:
+def _record_of(root, problems, run):
     """The parameters in any run's file; nothing where it cannot be read."""
     _, name, part, entry = run
     path = f"{part}/{name}/params.yaml"
@@ -2722,11 +2714,11 @@ def _record_of(root: str, problems: list[str], run: _Entry) -> _Block:
     return {"root": [run], **_cells({key: record[key] for key in record if key not in _OWN_KEYS})}
 
 
-def _cells(record: dict[Any, Any]) -> _Block:
+def _cells(record):
     return {str(key): [_cell(value)] for key, value in record.items()}
 
 
-def _bytes(path: str) -> bytes:
+def _bytes(path):
     """What a small file holds; the first bytes are all that nearly every one has."""
     try:
         file = os.open(path, _READ_FLAGS)
@@ -2740,7 +2732,7 @@ def _bytes(path: str) -> bytes:
     return head if len(head) < _HEAD else _read_text(path).encode()
 
 
-def _time(name: str) -> Any:
+def _time(name):
     """When a run was launched, by its name; None where datetime64[ns] has no such time."""
     import datetime
     stamp = name.partition("-")[2]
@@ -2751,14 +2743,14 @@ def _time(name: str) -> Any:
     return time if 1678 <= time.year < 2262 else None
 
 
-def _cell(value: Any) -> Any:
+def _cell(value):
     """A value as it stands in the table: lists as tuples, which groupby, unique and pivot_table take."""
     if isinstance(value, (list, tuple)):
         return tuple(map(_cell, value))
     return value.item() if getattr(value, "ndim", None) == 0 else value     # numpy's numbers, and torch's
 
 
-def _result(results: Any, problems: list[str], folder: pathlib.Path) -> _Block:
+def _result(results, problems, folder):
     """What the file or the function says of a run; nothing where there is none, or where that fails."""
     try:
         found = results(folder) if callable(results) else _loaded(folder, os.fspath(results))
@@ -2771,7 +2763,7 @@ def _result(results: Any, problems: list[str], folder: pathlib.Path) -> _Block:
     return {}
 
 
-def _loaded(folder: pathlib.Path, name: str) -> dict[str, Any]:
+def _loaded(folder, name):
     """What a file in a run's folder says; nothing while it is not whole."""
     import json
     load, end = (json.loads, b"}") if name.endswith(".json") else (load_yaml, b"\n")
@@ -2786,7 +2778,7 @@ def _loaded(folder: pathlib.Path, name: str) -> dict[str, Any]:
     return found
 
 
-def _end(root: str, folder: pathlib.Path) -> _Block:
+def _end(root, folder):
     """How a run ended, and how many seconds it took; nan where nothing says so."""
     try:
         end = load_yaml(_bytes(f"{folder}/end.yaml").decode())
@@ -2798,7 +2790,7 @@ def _end(root: str, folder: pathlib.Path) -> _Block:
     return {"status": [status], "seconds": [seconds if type(seconds) is float else float("nan")]}
 
 
-def _unended(root: str, name: str) -> str:
+def _unended(root, name):
     """What has become of a run that has no end.yaml."""
     try:
         # The blank at the end tells a claim that was written to its end.
@@ -2820,13 +2812,13 @@ def _unended(root: str, name: str) -> str:
     return "running"
 
 
-def _indexed(root: str) -> dict[str, str]:
+def _indexed(root):
     """Run name -> path of its entry in the index."""
     entries = filter(_pattern(_ENTRY_NAME).fullmatch, sorted(_listed(f"{root}/index")))
     return {entry[:-5]: f"{root}/index/{entry}" for entry in entries}
 
 
-def _marked(root: str, mark: _Path, problems: list[str]) -> dict[str, str]:
+def _marked(root, mark, problems):
     """Run name -> path of its entry, for a mark and those below it; KeyError for an unknown mark."""
     from pathlib import PurePath
     marks, wanted = _marks(root, problems), PurePath(mark).as_posix()
@@ -2836,7 +2828,7 @@ def _marked(root: str, mark: _Path, problems: list[str]) -> dict[str, str]:
     return marks[wanted]
 
 
-def _unknown(what: str, word: str, names: Sequence[str]) -> str:
+def _unknown(what, word, names):
     """What is said of a word that is not among the names, with a hint."""
     import difflib
     near = [f"did you mean {name}?" for name in difflib.get_close_matches(word, names, 1)]
@@ -2844,12 +2836,12 @@ def _unknown(what: str, word: str, names: Sequence[str]) -> str:
     return f"no {what} {word!r:.99}: {' '.join([*near, there])}"
 
 
-def _marks(root: str, problems: list[str]) -> dict[str, dict[str, str]]:
+def _marks(root, problems):
     """Mark -> run name -> path of its entry; a mark has what those below it have, its own entries first."""
     top = f"{root}/marked"
-    marks: dict[str, dict[str, str]] = {}
+    marks = {}
 
-    def unread(error: OSError) -> None:
+    def unread(error):
         if not isinstance(error, FileNotFoundError):
             problems.append(f"{_shown(error.filename)} is left out of the marks: {error.strerror}")
     # A `marked` that is a link is not exman's, nor are entries without a mark.
@@ -2908,7 +2900,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _shell("exman", sys.argv[1:] if argv is None else argv, "." if is_here else "exman")
 
 
-def _shell(prog: str, words: Sequence[str], folder: str) -> int:
+def _shell(prog, words, folder):
     """Carry out a verb; what it does not find, or cannot do, is one line on stderr and status 1."""
     args = _shell_args(prog, words)
     if sys.stdout is None:                              # `exman fix >&-`
@@ -2920,7 +2912,7 @@ def _shell(prog: str, words: Sequence[str], folder: str) -> int:
         root.shared = os.path.isdir(f"{root}/runs") and os.stat(f"{root}/runs").st_mode & stat.S_IWGRP > 0
         if not os.path.isdir(root):
             raise ValueError(f"there is no root at {root}: give --root DIR, or change to its folder")
-        status: int | None = globals()[f"_verb_{args.verb}"](root, args)
+        status = globals()[f"_verb_{args.verb}"](root, args)
         sys.stdout.flush()
         return status or 0
     except KeyboardInterrupt:
@@ -2936,7 +2928,7 @@ def _shell(prog: str, words: Sequence[str], folder: str) -> int:
     return 1
 
 
-def _shell_args(prog: str, words: Sequence[str]) -> Any:
+def _shell_args(prog, words):
     """Parse the words of a line by the parsers that _VERBS describes: each takes what is behind its verb."""
     parser = argparse.ArgumentParser(prog=prog, usage=f"%(prog)s [--root DIR] VERB ...\n{_VERBS}")
     parser.add_argument("--version", action="version", version=f"exman {__version__}")
@@ -2964,7 +2956,7 @@ def _shell_args(prog: str, words: Sequence[str]) -> Any:
     return verbs[args.verb].parse_intermixed_args(args.rest, args)
 
 
-def _verb_ls(root: str, args: Any) -> None:
+def _verb_ls(root, args):
     filters, marks = [], []
     for word in args.word:
         parsed = _pattern("(?s)(.+?)([<>!]?=|[<>])=?(.*)").fullmatch(word)
@@ -2998,7 +2990,7 @@ def _verb_ls(root: str, args: Any) -> None:
         _print_table(keys, rows, others, sort, args.all)
 
 
-def _holds(row: Any, key: str, sign: str, text: str) -> bool:
+def _holds(row, key, sign, text):
     """Whether a cell is what was typed (lr=1e-1, seed=null, time=2026-11), or is below or above it."""
     cell = row[key]
     given = text if isinstance(cell, str) else _resolve(text)
@@ -3011,14 +3003,14 @@ def _holds(row: Any, key: str, sign: str, text: str) -> bool:
     return order in sign.replace("!=", "<>")
 
 
-def _rank(cell: Any, nothing: int = 2) -> tuple[int, Any]:
+def _rank(cell, nothing=2):
     """What cells are compared by: numbers, then texts; and the place of those that say nothing."""
     if cell in (None, _MISSING) or cell != cell:
         return nothing, 0
     return (0, cell) if isinstance(cell, (int, float)) else (1, _cell_text(cell).replace(", ", ","))
 
 
-def _print_plain(columns: list[str], rows: list[Any], as_csv: bool) -> None:
+def _print_plain(columns, rows, as_csv):
     """Print rows for other programs; nan and the infinities as text, for JSON has no such numbers."""
     import csv
     import json
@@ -3029,7 +3021,7 @@ def _print_plain(columns: list[str], rows: list[Any], as_csv: bool) -> None:
         print(json.dumps(rows, indent=1))
 
 
-def _print_table(columns: list[str], rows: list[Any], others: list[Any], sort: str, whole: bool) -> None:
+def _print_table(columns, rows, others, sort, whole):
     """Print aligned columns: all, or those that differ among the others; what a run lacks is no difference.
 
     On a terminal a line is cut where that ends, and a cell at a third of it.
@@ -3049,11 +3041,11 @@ def _print_table(columns: list[str], rows: list[Any], others: list[Any], sort: s
         print(_cut("  ".join(line).rstrip(), room))
 
 
-def _cut(text: str, most: int) -> str:
+def _cut(text, most):
     return text if len(text) <= most else text[:most - 1] + "~"
 
 
-def _cell_text(value: Any) -> str:
+def _cell_text(value):
     """A cell as one printable line, a commit by its start."""
     if value in (None, _MISSING):
         return ""
@@ -3061,7 +3053,7 @@ def _cell_text(value: Any) -> str:
     return re.sub("^([0-9a-f]{8})[0-9a-f]{32}$", r"\1", _shown(text))
 
 
-def _verb_diff(root: str, args: Any) -> None:
+def _verb_diff(root, args):
     one, other = [_File(_config_path(word, root), True).values for word in (args.a, args.b)]
     for key in {**one, **other}:
         before, after = [_flow(params[key]) if key in params else "(none)" for params in (one, other)]
@@ -3069,7 +3061,7 @@ def _verb_diff(root: str, args: Any) -> None:
             print(_shown(f"{key}: {before} -> {after}"))
 
 
-def _verb_cmd(root: str, args: Any) -> None:
+def _verb_cmd(root, args):
     import shlex
     path = _config_path(args.run, root)
     argv = _meta(_read_text(path)).get("argv")
@@ -3084,7 +3076,7 @@ def _verb_cmd(root: str, args: Any) -> None:
     print(shlex.join(words))
 
 
-def _change(root: _Root, args: Any) -> int:
+def _change(root, args):
     """Mark, unmark or delete runs; say in one line which, and on stderr which not."""
     runs = _all_runs(root)
     if args.verb == "unmark":
@@ -3119,7 +3111,7 @@ def _change(root: _Root, args: Any) -> int:
 _verb_mark = _verb_unmark = _verb_delete = _change
 
 
-def _picked(runs: list[_Place], words: Sequence[str]) -> tuple[list[_Place], list[str]]:
+def _picked(runs, words):
     """The runs that words name, and a line for those that name none, or two."""
     named, found, missing, lines = _by_name(runs), [], [], []
     for word in itertools.chain(*map(_numbers, words)):
@@ -3135,14 +3127,14 @@ def _picked(runs: list[_Place], words: Sequence[str]) -> tuple[list[_Place], lis
     return [*dict.fromkeys(found)], lines
 
 
-def _numbers(word: str) -> list[str]:
+def _numbers(word):
     """2-4 -> 2, 3, 4; any other word is itself."""
     ends = re.fullmatch("([0-9]+)-([0-9]+)", word)
     numbers = range(int(ends[1]), int(ends[2]) + 1) if ends else ()
     return [*map(str, numbers[:99999])] or [word]
 
 
-def _confirm(names: str) -> None:
+def _confirm(names):
     """Ask on the terminal; ValueError where the answer is not yes, or there is nobody to give one."""
     answer = ""
     if sys.stdin and sys.stdin.isatty():
@@ -3152,12 +3144,12 @@ def _confirm(names: str) -> None:
         raise ValueError("nothing was deleted: --all asks on a terminal, and elsewhere takes --yes")
 
 
-def _verb_marks(root: str, args: Any) -> None:
+def _verb_marks(root, args):
     for mark, runs in sorted(_marks(root, []).items()):
         print(f"{len(runs):6}  {_cell_text(mark)}")
 
 
-def _verb_fix(root: _Root, args: Any) -> None:
+def _verb_fix(root, args):
     for line in root.fixed():
         print(_shown(line))
 
