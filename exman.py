@@ -749,9 +749,8 @@ def _checked(parse, namespace):
     for parser in parse.levels:
         for function, message in parser._exman.validators:
             _validate(function, message, namespace)
-    state = _git_state(settings.git) if settings.git else None
-    if state and settings.git_assert_clean and "git-dirty" not in parse.own:
-        _check_clean(state)
+    must_be_clean = settings.git_assert_clean and "git-dirty" not in parse.own
+    state = _git_state(settings.git, must_be_clean) if settings.git else None
     if "name" in parse.own:
         _check_name(parse.own["name"])
     return _record(parse, namespace, state)
@@ -778,13 +777,10 @@ def _validate(function, message, namespace):
 # ------------------------------------------------------------------------------------------------------------
 #
 # The line of a recorded run is the value, item by item, put back as it is; a text may stand for what the
-# option's type makes of it. What a line alone cannot say stands in the comment `# exman: {...}`, a Python
-# literal:
+# option's type makes of it. The comment `# exman: {...}`, a Python literal, has what lines alone cannot say:
 #   exact    by key, the shape of the value, see _form(): which lists are tuples, which texts are for the type
-#   words    by key, the words that made the value: the option's own actions take them again
-#   told     by key, the lines that are but a description: the script may have a value of its own that has it
-#   order    by key, the attribute: where some are no options, or they stand in another order
-#   more     the keys of those that are no options: of a setter, of set_defaults
+#   words    by key, of a value that no text brings back: its line, and the words by which options make it
+#   order    by attribute, whether it is an option's: where some are not, or they stand in another order
 #   argv     the words of the launch, for `exman cmd`; git: whether commit and dirty are exman's
 # A key's part is believed only while its line still says the same, so a copy that was edited by hand counts.
 
@@ -792,10 +788,8 @@ def _validate(function, message, namespace):
 _OWN_KEYS = ("root", "time", "id")
 _GIT_KEYS = ("commit", "dirty")
 _OLD_KEYS = ("config", "config_file", "tmp", "name", "git_dirty")
-
-# The parts of the comment; `old` is what another exman wrote.
-_META = {"argv": list, "exact": dict, "words": dict, "told": dict, "order": dict, "more": list,
-         "git": bool, "old": bool}
+# What a comment says that is not there; `old`: another exman wrote it.
+_NO_META = {"argv": [], "git": False, "exact": {}, "words": {}, "order": {}, "old": False}
 _NO_LITERAL = (TypeError, ValueError, SyntaxError, MemoryError, RecursionError)
 
 
@@ -803,8 +797,7 @@ class _File:
     """A yaml file of parameters; ValueError and OSError name it."""
 
     def __init__(self, path, explicit):
-        self.path = path
-        self.explicit = explicit                        # of --config, or else of default_config_files
+        self.path, self.explicit = path, explicit       # of --config, or else of default_config_files
         self.unknown = []                               # the keys that no option of the parser knows
         self.is_overridden = False                      # by the command line, or by a later file
         text = _read_text(path)
@@ -813,24 +806,25 @@ class _File:
         try:
             plain = _resolve_old if _pattern(_OLD_END).search(text) else _resolve
             self.values, self.text = _parse_yaml(text, plain, plain)    # by key
-            self.texts, _ = _parse_yaml(text, str, _resolve)    # the text of each scalar, as it stands
-            root, moment, number = map(self.values.get, _OWN_KEYS)
-            by_exman = type(root) is type(moment) is str and root.partition("/")[0] in _PARTS
-            self.recorded = by_exman and type(number) is int
+            # The text of each scalar, as one types it: .inf and .nan as float() reads them.
+            as_typed = functools.partial(re.sub, r"(?i)\.(?=(inf|nan)\Z)", "")
+            self.texts, _ = _parse_yaml(text, as_typed, _resolve)
+            part = str(self.values.get("root")).partition("/")[0]
+            self.recorded = part in _PARTS and self.values.keys() >= {*_OWN_KEYS}
             self.meta = _meta(text if self.recorded else "")
         except YAMLError as error:
             raise ValueError(f"{path}: {error}") from None
         # The keys that are exman's. Older files do not say whether git was on.
         git = self.meta["git"] or (self.meta["old"] and self.values.keys() >= {*_GIT_KEYS})
-        self.own = _OWN_KEYS * self.recorded + _GIT_KEYS * (self.recorded and git)
+        self.own = (_OWN_KEYS + _GIT_KEYS * git) * self.recorded
 
     def key(self, dest):
         """By which key it has something to say of a dest; None if it has not."""
         keys = [key for key in (_column(name, self.own) for name in dest.names) if key in self.values]
         if len(keys) > 1 and not self.recorded:
             raise self.error(keys[1], f"{keys[1]!r} is {keys[0]!r}, which is there too")
-        kept_out = ["volatile"] * self.explicit + ["secret"] * self.recorded
-        return keys[0] if keys and dest.flags.isdisjoint(kept_out) else None
+        is_kept_out = dest.volatile and self.explicit or dest.secret and self.recorded
+        return keys[0] if keys and not is_kept_out else None
 
     def error(self, key, reason):
         line = self.text.line(self.text.keys.get(key, 0))
@@ -849,7 +843,8 @@ def _meta(text):
             meta = dict(ast.literal_eval(found[2]))
         except _NO_LITERAL:                             # edited: the lines count
             meta = {}
-    return {name: meta[name] if type(meta.get(name)) is kind else kind() for name, kind in _META.items()}
+    sound = {name: part for name, part in meta.items() if type(part) is type(_NO_META.get(name))}
+    return {**_NO_META, **sound}
 
 
 class _Dest:
@@ -860,27 +855,24 @@ class _Dest:
         self.options = {option: action for action in actions for option in action.option_strings or [""]}
         # The one that reads its text: the first that takes an argument.
         self.reader = next((action for action in actions if action.nargs != 0), actions[0])
-        self.flags = {flag for flag in ("volatile", "secret")
-                      for action in actions if getattr(action, flag, False)}
+        self.takes_many = self.reader.nargs not in (None, argparse.OPTIONAL, 0)
+        appends = type(self.reader) in (argparse._AppendAction, argparse._AppendConstAction)
+        self.shape = [True, [True], [[True]]][self.takes_many + appends]    # where the comment has none
+        self.volatile, self.secret = [any(getattr(action, flag, False) for action in actions)
+                                      for flag in ("volatile", "secret")]
         self.names = {name: ""}                         # by which a file may name it; the option of each
         for option in self.options:
             bare = option.lstrip(parser.prefix_chars)
             forms = {bare, bare.replace("-", "_")}.difference(others)
             self.names.update(dict.fromkeys(forms, option))
-        groups = [group._group_actions for group in parser._mutually_exclusive_groups]
-        self.rivals = {other for group in groups if any(action in group for action in actions)
-                       for other in group if other.dest != name}
+        self.rivals = {rival for group in parser._mutually_exclusive_groups
+                       for rival in group._group_actions if not {*actions}.isdisjoint(group._group_actions)}
 
     def read(self, text):
-        """What its type makes of a text; of the name of a flag, its const."""
-        flag = self.options.get(text) if text else None
-        if flag is None or flag.nargs not in (0, argparse.OPTIONAL):
-            return self.parser._get_value(self.reader, text)
-        return self.parser._get_value(flag, flag.const) if type(flag.const) is str else flag.const
-
-    def takes_many(self):
-        """Whether one call makes a list of its strings."""
-        return self.reader.nargs not in (None, argparse.OPTIONAL, 0)
+        """What its type makes of a text; of an option's name, as exman 1.0.0 wrote a flag, its const."""
+        const = getattr(self.options.get(text), "const", None)
+        value = text if const is None else const
+        return self.parser._get_value(self.reader, value) if type(value) is str else value
 
 
 def _dests(parser):
@@ -900,42 +892,36 @@ def _column(dest, own):
 
 def _unknown_keys(parser, file):
     """The keys that no option knows; an error where somebody wrote one."""
-    dests = [dest for each in _family(parser) for dest in _dests(each).values()]
-    known = {_column(name, file.own) for dest in dests for name in dest.names}
-    unknown = [key for key in file.values if key not in known and key not in file.own]
+    names = [name for each in _family(parser) for dest in _dests(each).values() for name in dest.names]
+    known = {*file.own, *[_column(name, file.own) for name in names]}
+    unknown = [key for key in file.values if key not in known]
     if file.recorded or not unknown:
         return [key for key in unknown if key not in _OLD_KEYS]
     import difflib
-    near = difflib.get_close_matches(str(unknown[0]).lower(), [dest.name for dest in dests], 1)
+    near = difflib.get_close_matches(str(unknown[0]).lower(), names, 1)
     hint = f"did you mean {near[0]!r}?" if near else "the script has no option of this name"
     raise file.error(unknown[0], f"unknown key {unknown[0]!r:.99}: {hint}")
 
 
 class _Replay(_Parse):
-    """A parse that fills in, after argparse, what the files give and the command line has left alone.
-
-    The command line wins over the last --config, that over those before it, these over default_config_files.
-    """
+    """A parse that fills in, after argparse, what the files give and the command line has left alone."""
 
     def fill_in(self, namespace):
         self.namespace = namespace
         self.restored = {}                              # by dest, values as setters have left them
         self.told = {}                                  # by dest, the lines that bring nothing back
-        self.done = set()                               # the dests that a file has given
         for parser, action, name in self.left_out():    # as argparse would call it
             self.typed.append((action, [name]))
             action(parser, namespace, [name], None)
         self.put_back()
-        self.spoken = {*dict(self.typed)}
+        self.spoken = {*dict(self.typed)}               # options that were given, and dests that a file has
         self.owners = _owners(self) if self.files else {}
         for file in self.files:
             self.take(file)
         for name, dest in self.owners.items():
             # A default that was spared for a file which then stepped back is read, as by argparse.
-            if dest.reader in self.spared and name not in self.done and dest.reader not in self.spoken:
-                default, value = dest.reader.default, getattr(namespace, name, None)
-                if value is None or value is default:
-                    setattr(namespace, name, dest.read(default))
+            if dest.reader in self.spared and self.is_open(dest, getattr(namespace, name, None)):
+                setattr(namespace, name, dest.read(dest.reader.default))
 
     def take(self, file):
         """Put a file's values into the namespace."""
@@ -945,23 +931,16 @@ class _Replay(_Parse):
             if key is None:
                 continue
             default = getattr(self.namespace, dest.name, None)
-            if not self.is_open(dest):
+            if not self.is_open(dest, default) or not self.spoken.isdisjoint(dest.rivals):
                 file.is_overridden |= not _same(default, file.values[key])
-                continue
-            if file.meta["told"].get(key) == _flow(file.values[key]):
-                self.told[dest.name] = file.values[key]
-                # What the script has of its own is all there is.
-                own = _recalled([default, *(action.const for action in dest.actions)], file.values[key])
-                if own is not _MISSING:
-                    setattr(self.namespace, dest.name, own)
                 continue
             value_of = self.recorded_value if file.recorded else self.written_value
             try:
                 value = value_of(file, key, dest, default)
             except Exception as error:                  # a script's type or action may raise anything
-                reason = "is not accepted" if "secret" in dest.flags else str(error) or type(error).__name__
+                reason = "is not accepted" if dest.secret else str(error) or type(error).__name__
                 raise file.error(key, reason) from None
-            self.done.add(dest.name)
+            self.spoken.add(dest.name)
             setattr(self.namespace, dest.name, value)
             if not _same(value, default):
                 for rival in taken & dest.rivals if not file.recorded else ():
@@ -969,31 +948,28 @@ class _Replay(_Parse):
                 taken.update(dest.actions)
         self.spoken |= taken                            # to the files behind this one they are typed
 
-    def is_open(self, dest):
-        """Whether nobody has said anything of a dest yet, nor of its rivals in a mutually exclusive group."""
-        if dest.name in self.done or not self.spoken.isdisjoint([*dest.actions, *dest.rivals]):
-            return False
-        # An action of the command line may have set it: `--preset big` sets lr.
-        # None, too, is a default: one that was spared.
-        defaults = [_MISSING, *self.untyped, *[action.default for action in dest.actions],
+    def is_open(self, dest, value):
+        """Whether neither the command line nor a file before has said anything of a dest."""
+        # An action of the command line may have set it: `--preset big` sets lr. None: a default was spared.
+        defaults = [None, *self.untyped, *[action.default for action in dest.actions],
                     *[parser._defaults.get(dest.name) for parser in self.levels]]
-        value = getattr(self.namespace, dest.name, _MISSING)
-        return any(value is default for default in defaults)
+        is_default = any(value is default for default in defaults)
+        return is_default and self.spoken.isdisjoint([dest.name, *dest.actions])
 
     def recorded_value(self, file, key, dest, default):
         """A recorded value is put back as it is, text by way of the option's type; no choices are asked."""
-        line, words = file.values[key], file.meta["words"].get(key)
+        line = file.values[key]
+        said, words = file.meta["words"].get(key, ("", []))
+        if said == _flow(line):                         # setters come behind it again
+            if not any(strings for _, *strings in words):
+                self.told[dest.name] = line             # what the script has of its own is all there is
+                words = [word for word in words if word[0] in dest.options]
+            return self.call(dest, words, default)
         # Words are for an action of the script's own; exman 1.0.0 wrote nothing else for those.
-        is_own = type(dest.reader).__module__ != argparse.__name__ and line != dest.reader.default
-        if words and _line_of(words) == line:
-            return self.call(dest, words, default)      # setters come behind it again
-        if (words or file.meta["old"]) and is_own and type(line) in (str, list):
-            return self.call(dest, _calls(dest, line, line), default)
-        shape = file.meta["exact"].get(key)
-        if shape is None and (file.meta["old"] or words is not None or type(line) is str):
-            adds = type(dest.reader) in (argparse._AppendAction, argparse._AppendConstAction)
-            shape = [True, [True], [[True]]][dest.takes_many() + adds]
-        self.restored[dest.name] = value = _rebuilt(shape, line, dest.read)
+        is_own = type(dest.reader).__module__ != "argparse" and line != dest.reader.default
+        if is_own and (said or file.meta["old"]) and type(line) in (str, list):
+            return self.call(dest, _calls(dest, line), default)
+        self.restored[dest.name] = value = _rebuilt(file.meta["exact"].get(key, dest.shape), line, dest.read)
         return value
 
     def written_value(self, file, key, dest, default):
@@ -1001,15 +977,22 @@ class _Replay(_Parse):
         value, text, option = file.values[key], file.texts[key], dest.names[key]
         if value is None:
             return None
-        if dest.reader.nargs != 0:                      # a list stands in the place of the default
-            return self.call(dest, _calls(dest, text, value), [] if type(value) is list else None)
-        if not option:                                  # `cuda: false` is a value, `no-cuda: true` an option
-            return _flag_value(dest, text, value)
-        made = self.call(dest, [[option]], default)
-        if _truth(dest, text):
-            return made
-        self.typed.pop()
-        return not made if type(made) is bool else default
+        if dest.reader.nargs != 0:
+            return self.call(dest, _calls(dest, text), [] if value == [] else None)
+        made = self.call(dest, [[option or next(iter(dest.options))]], default)
+        is_bool = type(made) is bool
+        if not option:                                  # `no-cuda: true` is an option, `cuda: false` a value
+            made = True
+            kinds = {argparse._CountAction: int, argparse._AppendConstAction: list}
+            for action in dest.actions:
+                kind = kinds.get(type(action))
+                if type(value) is kind or kind is None and _same(action.const, value):
+                    return value
+        word = str(text).lower()
+        if word not in _TRUE + _FALSE or not (option or is_bool):
+            raise ArgumentError(dest.reader, f"invalid value: {value!r:.99}")
+        opposite = not made if is_bool else default
+        return made if word in _TRUE else opposite
 
     def call(self, dest, calls, start):
         """What options make of words by their own actions; of the namespace, a copy, only the dest counts."""
@@ -1025,83 +1008,44 @@ class _Replay(_Parse):
 
     def finish(self, namespace):
         """After the setters: what a recorded run holds is what they left, so it has the last word."""
-        for file in self.files:
-            self.find_lost(file)
         values = getattr(namespace, "__dict__", {})
+        for file in self.files:
+            lost, order = [], file.meta["order"]
+            names = {_column(name, file.own): name for name in order}
+            for key in file.unknown:
+                name = names.get(key, str(key))
+                if name not in values and order.get(name) is not False:
+                    lost.append(name)
+                elif name not in values or not file.is_overridden:  # else a setter made it of what overrides
+                    value = _rebuilt(file.meta["exact"].get(key), file.values[key], str)
+                    self.restored.setdefault(name, value)
+            if lost and self.whole:
+                script = file.meta["argv"][:1]
+                by = f"recorded by {script[0]}, " if script and script != _script_words()[:1] else ""
+                _say(f"{file.path}: {by}{', '.join(lost):.200}: not in this script, and left out")
         for dest, value in self.restored.items():
             setattr(namespace, dest, value)
         for file in reversed(self.files):
-            for dest in filter(values.__contains__, file.meta["order"].values()):
+            for dest in filter(values.__contains__, file.meta["order"]):
                 values[dest] = values.pop(dest)
         for dest, line in self.told.items():
             now = _description(getattr(namespace, dest, None))
             if _flow(now) != _flow(line):
                 _say(f"{dest} cannot be restored: it was {line!s:.200}, and is {now!s:.200}")
 
-    def find_lost(self, file):
-        """Attributes that are no options come back; of other keys it is said that they are lost."""
-        lost, order = [], file.meta["order"]
-        for key in file.unknown:
-            dest = order.get(key, str(key))
-            is_there = dest in getattr(self.namespace, "__dict__", {})
-            if is_there and file.is_overridden:
-                continue                                # a setter has made it of what overrides the file
-            if is_there or key in file.meta["more"]:
-                value = _rebuilt(file.meta["exact"].get(key), file.values[key], str)
-                self.restored.setdefault(dest, value)
-            else:
-                lost.append(dest)
-        if lost and self.whole:
-            script = file.meta["argv"][:1]
-            by = f"recorded by {script[0]}, " if script and script != _script_words()[:1] else ""
-            _say(f"{file.path}: {by}{', '.join(lost):.200}: not in this script, and left out")
 
-
-def _calls(dest, text, value):
+def _calls(dest, text):
     """The option and its words, for each call that gives it the value of a file, as if typed."""
     action = dest.reader
-    pairs = [*zip(text, value)] if type(value) is list else [(text, value)]
-    if dest.takes_many():
-        appends = isinstance(action, argparse._AppendAction) and all(type(item) is list for _, item in pairs)
-        calls = [[*zip(*pair)] for pair in pairs] if appends else [pairs]
-    elif type(action) is argparse._StoreAction:
-        calls = [[(text, value)]]
+    is_one = type(action) is argparse._StoreAction and not dest.takes_many
+    texts = text if type(text) is list and not is_one else [text]
+    if dest.shape == [[True]] and all(type(item) is list for item in texts):
+        calls = texts
     else:
-        calls = [[pair] for pair in pairs]
-    option = next(iter(action.option_strings), "")
-    return [[option, *[_word(action, *pair) for pair in call]] for call in calls]
-
-
-def _word(action, text, value):
-    """The string that an option's type gets for one value."""
-    if type(value) in (list, dict):
-        if action.type in (None, str, int, float, bool):
-            raise ArgumentError(action, "expected one argument, not a list")
-        import json
-        return json.dumps(value)
-    # .inf and .nan as float() reads them.
-    return str(text) if action.type in (None, str) else re.sub(r"(?i)\.(?=(inf|nan)\Z)", "", str(text))
-
-
-def _truth(dest, raw):
-    word = str(raw).lower()
-    if word not in _TRUE + _FALSE:
-        raise ArgumentError(dest.reader, f"invalid bool value: {word!r:.99}")
-    return word in _TRUE
-
-
-def _flag_value(dest, text, value):
-    """The value of a dest whose options take no argument: one of their consts, a count, a list of consts."""
-    kinds = {argparse._CountAction: int, argparse._AppendConstAction: list}
-    for action in dest.actions:
-        kind = kinds.get(type(action))
-        if type(value) is kind:
-            return value
-        if kind is None and any(_same(action.const, each) for each in (value, text)):
-            return action.const
-    if type(dest.reader) not in kinds and type(dest.reader.const) in (bool, type(None)):
-        return _truth(dest, text)
-    raise ArgumentError(dest.reader, f"invalid value: {value!r:.99}")
+        calls = [texts] if dest.takes_many else [[item] for item in texts]
+    if any(type(word) in (list, dict) for words in calls for word in words):
+        raise ArgumentError(action, "expected one argument: text, in quotes as one types it")
+    return [["".join(action.option_strings[:1]), *map(str, words)] for words in calls]
 
 
 def _same(one, other):
@@ -1114,12 +1058,11 @@ def _same(one, other):
 
 def _rebuilt(shape, form, read):
     """The value of which _form() made form and shape; where the form was edited since, that counts."""
-    if type(form) is list and type(shape) in (list, tuple):
-        shapes = [*shape] or [None]
-        shapes += shapes[-1:] * len(form)
-        return type(shape)([_rebuilt(part, item, read) for part, item in zip(shapes, form)])
     if type(form) is dict and type(shape) is dict:
         return {key: _rebuilt(shape.get(key), item, read) for key, item in form.items()}
+    if type(form) is list and type(shape) in (list, tuple):
+        shapes = [*shape, *shape[-1:] * len(form)]      # the last one is meant for all that follow
+        return type(shape)([_rebuilt(part, item, read) for part, item in zip(shapes, form)])
     if type(form) is not str or shape is None:
         return form
     return shape if _form(shape)[0] == form else read(form)
@@ -1129,60 +1072,39 @@ def _rebuilt(shape, form, read):
 # The record: args become lines of params.yaml, each of which brings its value back.
 # ------------------------------------------------------------------------------------------------------------
 
-class _Record(argparse.Namespace):
-    """What a run writes, and says."""
-
-    body: str                                           # the text of params.yaml, less root, time and id
-    identity: str                                       # the part of it that the ranks of one job share
-    name: str | None                                    # --name
-    tmp: bool                                           # --tmp
-    marks: list[str]                                    # the keys of its automarks
-    diff: bytes | None                                  # its changes.diff
-    notes: list[str]                                    # for stderr
-
-
-_MISSING = object()
-
-
 def _record(parse, namespace, state):
-    """Make the record of a parse; ValueError says what cannot be written."""
-    lines = {}                                          # by key
-    meta = {"argv": _launch_words(parse), "git": state is not None,
-                            "order": {}, "exact": {}, "words": {}, "told": {}}
+    """Make the record of a parse, what a run writes and says; ValueError says what cannot be written."""
+    meta = {"argv": _launch_words(parse), "git": state is not None}
+    values, lines = {}, {}                              # by name
+    shared = []                                         # what is the same in all ranks of a job
     own = _OWN_KEYS + _GIT_KEYS if state else _OWN_KEYS
-    shared = []                                         # the lines that are the same in all ranks of a job
     owners, attributes = _owners(parse), getattr(namespace, "__dict__", {})
-    for name in dict.fromkeys([*owners, *attributes]):
-        value = getattr(namespace, name, _MISSING)      # a namespace= object may have properties or slots
-        if value is _MISSING:
+    for name in {**owners, **attributes}:
+        if not hasattr(namespace, name):                # a namespace= object may have properties or slots
             continue
         dest, key = owners.get(name), _column(name, own)
-        if dest is None:                                # of an action, set_defaults, a setter, the caller
-            held = _as_it_is(value)
-        else:
-            held = _held(parse, dest, None if "secret" in dest.flags else value)
-        if held is not None and key not in lines:
-            form, part, what = held
-            lines[key] = f"{_key_text(key)}: {_flow(form)}\n"
+        values[name] = None if dest and dest.secret else getattr(namespace, name)
+        held = _held(parse, dest, values[name])
+        if held is not None:
+            text, part, what = held
+            lines[name] = f"{_key_text(key)}: {text}\n"
             if what is not None:
-                meta[part][key] = what
-            if key != "local_rank" and not (dest and "volatile" in dest.flags):
-                shared.append(lines[key])
-    order = {_column(name, own): name for name in attributes}
-    meta["more"] = [key for key, name in order.items() if name not in owners]
-    if [*order] != [*lines] or meta["more"]:
+                meta.setdefault(part, {})[key] = what
+            if key != "local_rank" and not (dest and dest.volatile):
+                shared.append(lines[name])
+    order = {name: name in owners for name in attributes}
+    if [*order] != [*lines] or not all(order.values()):
         meta["order"] = order
-    notes = [f"the subcommand {strings[0]!r} is not recorded: give add_subparsers() a dest"
-             for action, strings in parse.typed
-             if action.nargs == argparse.PARSER and action.dest == SUPPRESS]
     said = f"commit: {_flow(state.commit)}\ndirty: {_flow(state.dirty)}\n" if state else ""
-    if state and state.problem:
-        notes.append(f"git is not recorded whole: {state.problem}")
-    comment = ascii({name: part for name, part in meta.items() if part})
-    shared.append(repr((sorted(parse.own.items()), _script_path() or os.getcwd())))
-    return _Record(body="".join([*lines.values(), said, f"# exman: {comment}\n"]), identity="".join(shared),
-                   name=parse.own.get("name"), tmp="tmp" in parse.own, notes=notes,
-                   marks=_automarks(parse, owners, namespace), diff=state.diff if state else None)
+    notes = [f"git is not recorded whole: {state.problem}"] if state and state.problem else []
+    # Of automark=, a dest stands for itself and its value, another word for itself.
+    marks = [_mark_part(str(part)) for word in parse.parser._exman.automark
+             for part in ([word, values[word]] if word in values else [word])]
+    shared.append(repr((parse.own, _script_path() or os.getcwd())))
+    return argparse.Namespace(
+        body="".join([*lines.values(), said, f"# exman: {ascii(meta)}\n"]), identity="".join(shared),
+        name=parse.own.get("name"), tmp="tmp" in parse.own, marks=["/".join(marks)] if marks else [],
+        diff=state.diff if state else None, notes=notes)
 
 
 def _owners(parse):
@@ -1198,61 +1120,45 @@ def _owners(parse):
 
 
 def _held(parse, dest, value):
-    """What the line of a dest says; the part of the comment that brings the value back; what that says."""
-    by_type = functools.partial(_text_of, parse, dest)
-    is_text = type(value) is str and dest.reader.type not in (None, str)
-    for text_of in [by_type] if is_text else [None, by_type]:
-        held = _as_it_is(value, text_of)
-        if held is not None:
-            return held
-    typed = [(action, strings) for action, strings in parse.typed if action in dest.actions]
-    words = [[next(iter(action.option_strings), ""), *strings] for action, strings in typed]
-    # An action of the script's has made it of them.
-    if any(strings or type(action).__module__ != argparse.__name__ for action, strings in typed):
-        return _line_of(words), "words", words
-    told = _description(value)
-    return told, "told", _flow(told)
-
-
-def _line_of(words):
-    """What the line says of words: one string or a list of them, with the option where it takes none."""
-    strings = [string for option, *strings in words for string in strings or [option]]
-    return _form(strings[0] if len(strings) == 1 else strings)[0]
-
-
-def _as_it_is(value, text_of=None):
-    """A value as _held() returns it, where yaml can hold it as _form() makes it; else None."""
+    """The text of a value's line; the part of the comment that brings the value back; what that says."""
+    is_typed = dest and dest.reader.type not in (None, str)
     try:
-        form, shape = _form(value, text_of)
-        _flow(form)
+        form, shape = _form(value, functools.partial(_text_of, parse, dest) if is_typed else None)
+        return _flow(form), "exact", None if shape is True else shape
     except _NO_LITERAL:
-        return None
-    return form, "exact", None if shape is True else shape
+        if dest is None:                                # of an action, set_defaults, a setter, the caller
+            return None
+    typed = [(action, strings) for action, strings in parse.typed if action in dest.actions]
+    known = parse.read.get((dest.reader, id(value)))
+    if known and not typed:                             # a default that was a text
+        return _flow(_form(known[0])[0]), "exact", None
+    words = [["".join(action.option_strings[:1]), *strings] for action, strings in typed]
+    strings = [string for option, *strings in words for string in strings or [option]]
+    form = strings[0] if len(strings) == 1 else strings
+    text = _flow(_form(form)[0] if any(strings for _, strings in typed) else _description(value))
+    return text, "words", (text, words)
 
 
 def _form(value, text_of=None):
     """A value as yaml holds it, and its shape: what else it takes to make the value of that.
 
-    (0.9, [1]) -> ([0.9, [1]], ()), a tuple of what stands there; [Path("a")] -> (["a"], [True]), a list of
-    texts for the option's type; None: it is the value. A literal (bytes, a complex number, a set, text that
-    no yaml holds) is its own shape.
+    None: it is the value; True: it is a text for the option's type; what is else a literal (a set, text that
+    is not for the type): itself. (0.9, [Path("a")]) -> ([0.9, ["a"]], (None, [True])).
     """
     kind = type(value)
+    if kind in (list, tuple, dict):
+        pairs = [_form(item, text_of) for item in (value.values() if kind is dict else value)]
+        forms, shapes = [form for form, _ in pairs], [shape for _, shape in pairs]
+        is_odd = any(shape is not None for shape in shapes)
+        if kind is dict:
+            return dict(zip(value, forms)), dict(zip(value, shapes)) if is_odd else None
+        return forms, kind(shapes or [None]) if is_odd or kind is tuple else None
     text = text_of(value) if text_of and (kind is str or kind not in _EMITTERS) else None
     if text is not None:
         return text, True
     if kind is str:
         text = value.encode("utf-8", "backslashreplace").decode()
         return text, None if text == value and not text_of else value
-    if kind in (list, tuple, dict):
-        pairs = [_form(item, text_of) for item in (value.values() if kind is dict else value)]
-        forms, shapes = [form for form, _ in pairs], [shape for _, shape in pairs]
-        odd = any(shape is not None for shape in shapes)
-        if all(shape is True for shape in shapes) and kind is not dict:
-            shapes = shapes[:1]                         # the last one is meant for all that follow
-        if kind is dict:
-            return dict(zip(value, forms)), dict(zip(value, shapes)) if odd else None
-        return forms, kind(shapes) if odd else () if kind is tuple else None
     if kind in (bytes, complex, set):
         import ast
         # A set in an order of its own, so that equal runs have equal lines.
@@ -1264,15 +1170,14 @@ def _form(value, text_of=None):
 def _text_of(parse, dest, value):
     """A text of which the option's type makes a value that is not plain: Path("data"), Color.RED, nn.ReLU."""
     read, _ = parse.read.get((dest.reader, id(value)), (None, None))
-    is_known = read is not None and (type(value) is not str or read == value)
-    if is_known or dest.reader.type is None or type(value) in (list, tuple, dict):
+    is_text = type(value) is str                        # perhaps not what its type makes of it (str.lower)
+    if read is None and is_text or read is not None and (not is_text or read == value):
         return read
     for name in ("", "name", "value", "__name__", "pattern"):
         try:
             text = getattr(value, name) if name else str(value)
-            # A file is not opened a second time.
             if type(text) is str and not hasattr(value, "close") and _same(dest.read(text), value):
-                return text
+                return text                             # a file, which has close, is not opened again
         except (Exception, SystemExit):                 # a type, or a property, may raise anything
             continue
     return read
@@ -1281,29 +1186,19 @@ def _text_of(parse, dest, value):
 def _description(value):
     """The line of a value that nothing brings back: a number, a text, or its repr without addresses."""
     ways = [
-        lambda value: value,
         lambda value: [*map(_description, value)] if type(value) in (list, tuple) else value,
         lambda value: value.item() if value.shape == () else value,         # of numpy, torch: a number
         os.fspath,
         lambda value: type(value).__members__ and value.name,               # of an Enum
-        lambda value: re.sub(" at 0x[0-9a-fA-F]+", "", repr(value))[:1000]]
+        lambda value: re.sub(" at 0x[0-9a-fA-F]+", "", repr(value))[:1000],
+        lambda value: f"<{type(value).__name__}>"]
     for show in ways:
         try:
             form, _ = _form(show(value))
             _flow(form)
+            return form
         except Exception:                               # a property, or a repr, may raise anything
             continue
-        return form
-    return f"<{type(value).__name__}>"
-
-
-def _recalled(own, line):
-    """The script's own value that has this description, or a list of such; _MISSING where there is none."""
-    for value in own:
-        if _same(_description(value), line):
-            return value
-    items = [_recalled(own, item) for item in line] if type(line) is list else [_MISSING]
-    return _MISSING if any(item is _MISSING for item in items) else items
 
 
 def _launch_words(parse):
@@ -1311,9 +1206,9 @@ def _launch_words(parse):
     words = _script_words()
     typed = parse.words if words else []
     for action, strings in parse.typed:
-        for secret in filter(None, strings if getattr(action, "secret", False) else ()):
+        for secret in strings if getattr(action, "secret", False) else ():
             spoken = rf"\A(|[^=]*=|\W.\w*){re.escape(secret)}\Z"       # --token abc, --token=abc, -tabc
-            typed = [re.sub(spoken, r"\1***", word) for word in typed]
+            typed = [re.sub(spoken, r"\1***", word) for word in typed] if secret else typed
     rest = iter(typed)
     for word in rest:
         option, equals, path = word.partition("=")
@@ -1326,31 +1221,10 @@ def _script_words():
     main = sys.modules.get("__main__")
     if getattr(main, "__file__", None) in (None, "<stdin>"):
         return []
-    spec = getattr(main, "__spec__", None)
-    if spec is not None and spec.name != "__main__" and _script_path():
-        return ["-m", spec.name[:-9] if spec.name.endswith(".__main__") else spec.name]
+    name = getattr(getattr(main, "__spec__", None), "name", "__main__")
+    if name != "__main__" and _script_path():
+        return ["-m", name.partition(".__main__")[0]]
     return sys.argv[:1]
-
-
-def _automarks(parse, owners, namespace):
-    """The mark that automark= names: a dest stands for itself and its value, another word for itself."""
-    parts = []
-    for word in parse.parser._exman.automark:
-        parts.append(word)
-        if hasattr(namespace, word):
-            is_secret = word in owners and "secret" in owners[word].flags
-            parts.append("secret" if is_secret else str(getattr(namespace, word)))
-    return ["/".join(map(_mark_part, parts))] if parts else []
-
-
-class _GitState(argparse.Namespace):
-    """A repository as git tells it; what is not known is None."""
-
-    folder: str                                         # where git was asked
-    commit: str | None = None
-    dirty: bool | None = None                           # whether the script's code differs from it
-    diff: bytes | None = None                           # these changes
-    problem: str | None = None                          # in one line, why something is not known
 
 
 _GIT_SECONDS = 30.0                                     # a launch does not wait longer
@@ -1361,44 +1235,36 @@ _PLAIN_DIFF = ("-c", "diff.noprefix=false", "-c", "diff.mnemonicPrefix=false", "
                "--no-textconv", "--submodule=short", "--ignore-submodules=dirty")
 
 
-def _check_clean(state):
-    """Refuse, by ValueError, what a commit alone does not tell."""
-    where = f"the git repository {_shown(state.folder)}"
-    if state.dirty:
-        raise ValueError(f"{where} has uncommitted changes: commit them, or add --git-dirty")
-    if state.commit is None or state.dirty is None:
-        raise ValueError(f"{state.problem or f'{where} has no commit'}: mend that, or add --git-dirty")
-
-
-def _git_state(where):
-    """The state of a repository, by the git program."""
+def _git_state(where, must_be_clean):
+    """What the git program tells of a repository, and why not all; ValueError where it must be clean."""
     folder = _script_folder() if where is True else os.path.abspath(os.path.expanduser(os.fspath(where)))
     if os.path.isfile(folder):
         folder = os.path.dirname(folder)                # git=__file__
-    state = _GitState(folder=folder)
+    script = _script_path() and os.path.realpath(_script_path())
+    commit = dirty = diff = problem = None
     try:
         status = _git(folder, "status", "--porcelain=v2", "--branch", "--untracked-files=no")
-        changed = bool(re.search(b"(?m)^[^#]", status))
-        commit = re.search(b"(?m)^# branch.oid ([0-9a-f]+)$", status)
-        state.commit = commit[1].decode() if commit else None
-        state.dirty = changed or _runs_untracked(folder)
+        found = re.search(b"(?m)^# branch.oid ([0-9a-f]+)$", status)
+        commit = found[1].decode() if found else None
+        changed = dirty = bool(re.search(b"(?m)^[^#]", status))
+        if script.startswith(os.path.join(os.path.realpath(folder), "")):   # it may be in no commit
+            dirty |= bool(_git(os.path.dirname(script), "ls-files", "--others", "--", *_code_of(script)))
         if changed:                                     # a submodule's own changes have no diff
-            state.diff = _git(folder, *_PLAIN_DIFF, state.commit or _EMPTY_TREE) or None
+            diff = _git(folder, *_PLAIN_DIFF, commit or _EMPTY_TREE) or None
     except ValueError as error:
-        state.problem = str(error)
-    return state
+        problem = str(error)
+    if must_be_clean and not (commit and dirty is False):
+        changes = f"the git repository {_shown(folder)} has uncommitted changes: commit them"
+        raise ValueError(f"{problem or changes}, or add --git-dirty")
+    return argparse.Namespace(commit=commit, dirty=dirty, diff=diff, problem=problem)
 
 
-def _runs_untracked(folder):
-    """Whether the main script, or a module that it has imported from beside it, is in no commit."""
-    script = os.path.realpath(_script_path())
+def _code_of(script):
+    """The script, and the modules that it has imported from beside it."""
     beside = os.path.join(os.path.dirname(script), "")
-    if not os.path.isfile(script) or not script.startswith(os.path.join(os.path.realpath(folder), "")):
-        return False                                    # it is no part of what git was asked about
     files = {os.path.realpath(getattr(module, "__file__", None) or "") for module in [*sys.modules.values()]}
-    code = [file for file in files
-            if file.startswith(beside) and file.endswith(".py") and "site-packages" not in file]
-    return bool(_git(beside, "ls-files", "--others", "--", script, *code))
+    return [script, *[file for file in files if file.startswith(beside) and file.endswith(".py")
+                      and "site-packages" not in file]]
 
 
 def _git(folder, *words):
@@ -1407,17 +1273,13 @@ def _git(folder, *words):
     of_another = "GIT_(?!CONFIG|CEILING|DISCOVERY)"     # set inside a git hook
     env = {name: value for name, value in os.environ.items() if not re.match(of_another, name)}
     try:
-        done = subprocess.run(["git", "-C", folder, *words], stdin=subprocess.DEVNULL, capture_output=True,
-                              env={**env, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
-                              timeout=_GIT_SECONDS)
-    except subprocess.TimeoutExpired:
-        raise ValueError(f"git took longer than {_GIT_SECONDS:g} seconds in {_shown(folder)}") from None
-    except OSError as error:
-        raise ValueError(f"there is no git program that runs: {error.strerror}") from None
-    if done.returncode:
-        reason = " ".join(done.stderr.decode("utf-8", "replace").split())
-        raise ValueError(f"git in {_shown(folder)}: {reason:.200}")
-    return done.stdout
+        return subprocess.run(["git", "-C", folder, *words], check=True, stdin=subprocess.DEVNULL,
+                              capture_output=True, timeout=_GIT_SECONDS,
+                              env={**env, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        said = getattr(error, "stderr", None) or str(error).encode()
+        reason = " ".join(said.decode("utf-8", "replace").split())
+        raise ValueError(f"git in {_shown(folder)}: {reason[-200:]}") from None
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -2954,6 +2816,9 @@ def _shell_args(prog, words):
         words = [*words[:at], f"--sort={words[at + 1]}", *words[at + 2:]]
     args = parser.parse_args(words)
     return verbs[args.verb].parse_intermixed_args(args.rest, args)
+
+
+_MISSING = object()                                     # the cell of a run that has no such parameter
 
 
 def _verb_ls(root, args):
