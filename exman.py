@@ -8,16 +8,14 @@
 
 Each launch leaves its parameters, defaults included, in a numbered folder:
 
-    root
-    |-- runs/000012-2026-11-23-13-27-00[-NAME]/params.yaml   + whatever the experiment writes
-    |-- index/000012-2026-11-23-13-27-00[-NAME].yaml         link -> ../runs/<run>/params.yaml
-    |-- marked/<mark>/000012-....yaml                        link -> ../../runs/<run>/params.yaml
-    |-- tmp/000013-.../params.yaml                           runs made with --tmp: recorded, not indexed
-    `-- fails/000014-.../params.yaml                         runs that raised inside `with args.exman:`
+    root/runs/000012-2026-11-23-13-27-00[-NAME]/params.yaml   + whatever the experiment writes
+    root/index/000012-2026-11-23-13-27-00[-NAME].yaml         link -> ../runs/<run>/params.yaml
+    root/marked/<mark>/000012-....yaml                        link -> ../../runs/<run>/params.yaml
+    root/tmp/000013-.../params.yaml                           runs made with --tmp: recorded, not indexed
+    root/fails/000014-.../params.yaml                         runs that raised inside `with args.exman:`
 
 `python main.py --config root/index/<run>.yaml` runs one again, `exman.Index(root).info()` is the table of
-all, and `python main.py mark best 12` keeps the good ones at hand. One file, the standard library alone,
-CPython 3.8 and later.
+all, and `python main.py mark best 12` keeps the good ones at hand. It needs nothing but CPython 3.8 or later.
 """
 from __future__ import annotations
 
@@ -31,7 +29,7 @@ import stat
 import sys
 import time
 from _thread import RLock, _local, get_ident
-from argparse import SUPPRESS, Action, ArgumentError, ArgumentParser, ArgumentTypeError
+from argparse import SUPPRESS, Action, ArgumentError, ArgumentParser
 
 # Imported where used, for they cost more than this whole module: pathlib, datetime, json, shutil, subprocess.
 TYPE_CHECKING = False
@@ -59,26 +57,18 @@ class Run:
             train(args)
 
     Inside the block stdout also goes to log.txt. An exception writes traceback.txt, moves the run to fails/
-    and goes on upwards; Ctrl-C writes traceback.txt and goes on upwards; sys.exit(0) is a success. A process
-    that did not make the run (a rank, a worker) moves nothing, and signs its files: log.1.txt,
-    traceback.SpawnProcess-1.txt.
+    and goes on upwards; so does Ctrl-C, but for the move; sys.exit(0) is a success. A process that did not
+    make the run (a rank, a worker) moves nothing, and signs its files: log.1.txt.
     """
 
     _process = 0                                        # the one that stands in the block: a fork starts anew
-    _status = "done"                                    # the worst that became of a task in its last block
-    _ended = False
 
     def __init__(self, base: Any, part: str, name: str, rank: str = "", maker: int = 0) -> None:
-        self.name = name
-        self.id = _number(name)
-        self.tmp = part == "tmp"
-        self._base = base
-        self._part = part
-        self._rank = rank                               # how it signs its files, if it joined the run
-        self._maker = maker                             # the process that made it
+        self.name, self.id, self.tmp = name, _number(name), part == "tmp"
+        self._base, self._part = base, part             # where it was made
+        self._rank = rank                               # with what a process that joined it signs its files
+        self._maker = maker                             # the process that made it: no other ends or moves it
         self._begun = time.monotonic()
-        self._raised = _uncaught()                      # in a notebook an earlier cell's is still there
-        self._inside = []                               # a thread or a task for each block that it stands in
 
     @property
     def root(self) -> pathlib.Path:
@@ -89,18 +79,8 @@ class Run:
     def time(self) -> datetime.datetime:
         return _time(self.name)
 
-    @property
-    def _is_mine(self):
-        """Whether this process has made it: no other one moves it or says how it ended."""
-        return self._maker == os.getpid()
-
     def __repr__(self) -> str:
         return f"<exman.Run {self.id}: {self._folder()}>"
-
-    def _folder(self):
-        """Where it lies; its maker, another process, may have moved it to fails/ meanwhile."""
-        folders = [os.path.join(self._base, part, self.name) for part in (self._part, "fails")]
-        return next(filter(os.path.isdir, folders), folders[0])
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy in another process has not made the run: there it logs beside the maker and moves nothing.
@@ -111,15 +91,11 @@ class Run:
 
     def __enter__(self) -> Run:
         if self._process != os.getpid():
-            self._process, self._inside = os.getpid(), []
+            self._process, self._inside = os.getpid(), []       # a thread or a task for each block it is in
         if not self._inside:
-            self._status = "failed" if self._part == "fails" else "done"
-            if self._ended and self._is_mine:           # an earlier block, or the next parse, has ended it
-                try:
-                    _unlink(f"{self._folder()}/end.yaml")
-                except OSError:
-                    pass
-            self._close_log = _opened_log(self._base, self._file("log"))
+            self._status = "done"                       # the worst that becomes of a task in the block
+            self._log = self._logging()
+            _attempt("no log", next, self._log)
         self._inside.append(_task())
         return self
 
@@ -130,69 +106,93 @@ class Run:
             return                                      # the outermost of nested blocks decides
         status = _status(error)
         if status != "done":
-            self._write_traceback(error)
-        self._status = max(self._status, status, key=("done", "interrupted", "failed").index)
+            _attempt("no traceback", self._write_traceback, kind, error, trace)
+        if status == "failed" or self._status == "done":
+            self._status = status
         if self._inside:
             return                                      # another thread or task is still at work
-        self._close_log()
+        _attempt("the log may lack its end", self._log.close)
         self._end(self._status)
+        if self._status == "failed" and self._maker == os.getpid():
+            _attempt("the run is not in fails/", self._base.move_to_fails, self._part, self.name)
         if self._status != "done":
-            self._leave()
+            _say(f"run {self.id} {self._status}: {self._folder()}")
 
-    def _write_traceback(self, error):
+    def _folder(self):
+        """Where it lies; its maker, perhaps another process, may have moved it to fails/."""
+        failed = f"{self._base}/fails/{self.name}"
+        return failed if os.path.isdir(failed) else f"{self._base}/{self._part}/{self.name}"
+
+    def _opened(self, stem):
+        """log.txt or traceback.txt, at its end, without a buffer: a kill loses nothing."""
+        if self._maker != os.getpid():                  # signed with a rank, with the name of a worker
+            stem += "." + (f"{self._rank}-{_worker()[0]}".strip("-") or str(os.getpid()))
+        file = open(f"{self._folder()}/{stem}.txt", "ab", buffering=0)
+        self._base.share(file.name)
+        return file
+
+    def _logging(self):
+        """From next() until it is closed, copy what is written to stdout into the log."""
+        if self._maker == os.getpid():                  # how it ended is for this block to say now
+            _OPEN.pop(self._folder(), None)
+            _unlink(f"{self._folder()}/end.yaml")
+        stream: Any = sys.stdout                        # which may be none, or take no attribute
+        with self._opened("log") as log:
+            if not isinstance(stream.write, _Tee):
+                stream.write = _Tee(stream.write)
+            tee = stream.write
+            tee.logs.add(log)
+            try:
+                yield
+            finally:
+                tee.logs.discard(log)
+                if not tee.logs and stream.write is tee:
+                    del stream.write
+
+    def _write_traceback(self, kind, error, trace):
         import traceback
         try:
-            text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+            text = "".join(traceback.format_exception(kind, error, trace))
         except Exception:                               # its own __str__ may raise; a warning may be an error
-            text = f"{type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}"
-        path = self._file("traceback")
-        try:
-            with open(path, "a", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(text)
-            self._base.share(path)
-        except OSError as problem:                      # a full disk: the run moves all the same
-            _say(f"no traceback: {_reason(problem)}")
-
-    def _leave(self):
-        """Move a run that failed to fails/, if it is this process that may, and say what became of it."""
-        try:
-            if self._status == "failed" and self._is_mine and self._part != "fails":
-                self._base.move_to_fails(self._part, self.name)
-                self._part = "fails"
-            _say(f"run {self.id} {self._status}: {self._file('traceback')}")
-        except (OSError, ValueError) as problem:        # never in place of the experiment's own exception
-            _say(f"run {self.id} failed, and is not in fails/: {_reason(problem)}")
+            text = f"{kind.__name__}\n{''.join(traceback.format_tb(trace))}"
+        with self._opened("traceback") as file:
+            file.write(text.encode("utf-8", "backslashreplace"))
 
     def _end(self, status):
-        """Leave end.yaml in the run's folder; only the process that made the run does."""
-        self._ended = True
+        """Leave end.yaml in the run's folder."""
         end = {"status": status, "time": time.strftime("%Y-%m-%dT%H:%M:%S"),
                "seconds": round(time.monotonic() - self._begun, 3)}
-        try:
-            if self._is_mine:
-                self._base.write_whole(f"{self._folder()}/end.yaml", dump_yaml(end).encode())
-        except FileNotFoundError:
-            pass                                        # the run was deleted
-        except OSError as problem:
-            _say(f"how run {self.id} ended is not recorded: {_reason(problem)}")
-
-    def _file(self, stem):
-        """The path of log.txt or traceback.txt; one that joined the run signs with its rank or its name."""
-        signature = ""
-        if not self._is_mine:
-            signature = "." + (f"{self._rank}-{_worker()[0]}".strip("-") or str(os.getpid()))
-        return os.path.join(self._folder(), f"{stem}{signature}.txt")
+        if self._maker == os.getpid():
+            _attempt(f"how run {self.id} ended is not recorded", self._base.write_whole,
+                     f"{self._folder()}/end.yaml", dump_yaml(end).encode())
 
 
-def _status(error):
-    """How a block or a script ended that this exception left."""
-    if error is None or isinstance(error, GeneratorExit):
-        return "done"                                   # a generator that its caller closed has not failed
-    if isinstance(error, SystemExit) and error.code in (None, 0):
-        return "done"
-    # What Ctrl-C is inside a coroutine.
-    cancelled = getattr(sys.modules.get("asyncio"), "CancelledError", ())
-    return "interrupted" if isinstance(error, (KeyboardInterrupt, cancelled)) else "failed"
+def _attempt(what, step, *args):
+    """Take a step of the block; what fails costs a line, and never the experiment or its own exception."""
+    try:
+        step(*args)
+    except FileNotFoundError:
+        pass                                            # the run was deleted, or is in fails/ already
+    except Exception as problem:                        # a full disk; a stdout that takes no attribute
+        _say(f"{what}: {_reason(problem)}")
+
+
+class _Tee:
+    """A stream's `write` while blocks are open: their logs, too, get the text; the stream stays the same."""
+
+    def __init__(self, write):
+        self.write, self.logs = write, set()
+
+    def __call__(self, text):
+        written = self.write(text)
+        for log in [*self.logs]:
+            try:
+                log.write(text.encode("utf-8", "backslashreplace"))
+            except (OSError, ValueError) as problem:    # a full disk ends the log, not the experiment
+                if log in self.logs:                    # else another thread has just left its block
+                    self.logs.discard(log)
+                    _say(f"the log ends here: {problem}")
+        return written
 
 
 def _task():
@@ -203,75 +203,36 @@ def _task():
         return get_ident()
 
 
-def _uncaught():
-    """The exception that the interpreter has printed last: of this script, where it is about to end."""
-    return getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
+def _status(error):
+    """How a block or a script ended that this exception left."""
+    cancelled = getattr(sys.modules.get("asyncio"), "CancelledError", ())    # Ctrl-C, in a coroutine
+    if isinstance(error, (KeyboardInterrupt, cancelled)):
+        return "interrupted"
+    # A generator that its caller closed has not failed.
+    is_success = error is None or isinstance(error, GeneratorExit)
+    return "done" if is_success or isinstance(error, SystemExit) and not error.code else "failed"
 
 
-_LAST = []                                              # the run of the last parse
+# By its folder, the run of the last parse, until a block has it; and what the interpreter had printed before,
+# as in a notebook: an exception that it prints later has ended the script.
+_OPEN: dict[str, Any] = {}
 
 
 def _begin(run):
     """End the run before this one, where no block has; this one ends with the interpreter at the latest."""
-    if not _LAST:
-        import atexit
-        atexit.register(_end_last)
-    elif _LAST[0]._folder() != run._folder():           # else a further stage of one script
-        _end_last()
-    _LAST[:] = [run]
+    import atexit
+    atexit.unregister(_end_open)
+    atexit.register(_end_open)
+    _OPEN.pop(run._folder(), None)                      # a further stage of one script
+    _end_open()
+    _OPEN[run._folder()] = run, getattr(sys, "last_value", None)
 
 
-def _end_last():
-    run = _LAST[0]
-    if not run._ended and not run._inside:
-        error = _uncaught()
-        run._end(_status(error if error is not run._raised else None))
-
-
-class _Tee:
-    """Stands in for a stream's `write` while blocks are open: what is written also goes to their logs.
-
-    The stream stays the object that it is, for whoever holds it already.
-    """
-
-    def __init__(self, stream):
-        self.stream, self.below = stream, stream.write
-        self.logs = []                                  # files without a buffer: a kill loses nothing
-
-    def __call__(self, text):
-        written = self.below(text)
-        for log in [*self.logs]:
-            try:
-                log.write(text.encode("utf-8", "backslashreplace"))
-            except (OSError, ValueError) as problem:    # a full disk ends the log, not the experiment
-                self.close(log)
-                _say(f"the log ends here: {problem}")
-        return written
-
-    def close(self, log):
-        if log in self.logs:
-            self.logs.remove(log)
-            if not self.logs:
-                del self.stream.write
-        try:
-            log.close()
-        except OSError as problem:
-            _say(f"the log may lack its end: {problem}")
-
-
-def _opened_log(root, path):
-    """Open a block's log; return what closes it. Without a stdout that takes an attribute there is none."""
-    stream: Any = sys.stdout
-    try:
-        log = open(path, "ab", buffering=0)
-        root.share(path)
-        if not isinstance(stream.write, _Tee):
-            stream.write = _Tee(stream)
-        stream.write.logs.append(log)
-        return functools.partial(stream.write.close, log)
-    except (OSError, AttributeError, TypeError) as problem:
-        _say(f"no log: {problem}")
-    return lambda: None
+def _end_open():
+    for run, earlier in [*_OPEN.values()]:
+        error = getattr(sys, "last_value", None)
+        run._end(_status(error if error is not earlier else None))
+    _OPEN.clear()
 
 
 class Namespace(argparse.Namespace):
@@ -286,26 +247,20 @@ class Namespace(argparse.Namespace):
     exman: Run
     safe_experiment: Run
     root: pathlib.Path
-    _beside: tuple[Run, set[str]]
-
-    # pickle compares it with the class that it writes.
-    __class__: Any = property(lambda self: argparse.Namespace)
+    _beside: Any = ()                                   # the run, and the dests of the script
+    __class__: Any = property(lambda self: argparse.Namespace)      # pickle compares it with what it writes
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        if type(self) is not Namespace and _keeps_the_run():
-            return _with_run, (argparse.Namespace(), *type(self)._beside), self.__dict__
+        # The run goes along with a copy, and to another process of this job.
+        frame: Any = sys._getframe(1)
+        while frame and frame.f_globals.get("__name__") not in ("copy", "multiprocessing.reduction"):
+            frame = frame.f_back
+        if frame and self._beside:
+            return _with_run, (argparse.Namespace(), *self._beside), self.__dict__
         # A checkpoint loads where there is no exman.
         plain = argparse.Namespace()
         vars(plain).update(self.__dict__)
         return plain.__reduce_ex__(protocol)
-
-
-def _keeps_the_run():
-    """Whether args are copied, or pickled by multiprocessing: each has a module where all its calls are."""
-    frame: Any = sys._getframe(2)
-    while frame and frame.f_globals.get("__name__") not in ("copy", "multiprocessing.reduction"):
-        frame = frame.f_back
-    return frame is not None
 
 
 class _RootOfRun:
@@ -315,9 +270,10 @@ class _RootOfRun:
 
 def _with_run(namespace, run, dests):
     """The namespace with the run beside its parameters, under names that are no dests of the script."""
-    beside = {"exman": run, "safe_experiment": run, "root": _RootOfRun()}
-    members = {name: value for name, value in beside.items() if name not in dests}
-    namespace.__class__ = type("Namespace", (Namespace,), {**members, "_beside": (run, dests)})
+    members = {"exman": run, "safe_experiment": run, "root": _RootOfRun(), "_beside": (run, dests)}
+    for dest in dests:
+        members.pop(dest, None)
+    namespace.__class__ = type("Namespace", (Namespace,), members)
     return namespace
 
 
@@ -1596,10 +1552,10 @@ def _check_name(name):
 
 
 def _check_mark(key):
-    """A mark's key as it is, for argparse, if it is a relative path of names and not meant for a run."""
+    """A mark's key as it is, if it is a relative path of names and not meant for a run."""
     parts = key.split("/")
     if key.isdigit() or len(parts) > 16 or not all(map(_is_name, parts)):
-        raise ArgumentTypeError(f"{key!r:.99}: it comes first, such as best/lr; its parts: {_GOOD_NAME}")
+        raise ValueError(f"{key!r:.99}: it comes first, such as best/lr; its parts: {_GOOD_NAME}")
     return key
 
 
@@ -1622,15 +1578,20 @@ def _is_name(part):
 
 def _config_path(word, root):
     """The file of a run that a path, a run's folder, number or name names."""
-    is_path = os.path.lexists(word) and not _is_number(word)
-    found = [] if is_path else _by_name(_all_runs(root)).get(word.lstrip("0"), [])
-    if len(found) > 1:
-        raise ValueError(f"{_shown(word)} is ambiguous: it names {_shown(', '.join(map('/'.join, found)))}")
-    if found:
-        word = os.path.join(root, *found[0])
-    elif _is_number(word) and not os.path.lexists(word):
-        raise ValueError(f"no run {word:.99} in {_shown(root)}")
+    if _is_number(word) or not os.path.lexists(word):
+        where = f" in {_shown(root)}, and no such file"
+        word = os.path.join(root, *_one_run(_by_name(_all_runs(root)), word, where))
     return os.path.join(word, "params.yaml") if os.path.isdir(word) else word
+
+
+def _one_run(named, word, where=""):
+    """The part and the name of the run that a number or a name names; ValueError for none, or for two."""
+    hits = named.get(word.lstrip("0"), [])
+    if len(hits) > 1:
+        raise ValueError(f"{word} is ambiguous: it names {_shown(', '.join(map('/'.join, hits)))}")
+    if not hits:
+        raise ValueError(f"no run {_shown(word):.99}{where}")
+    return hits[0]
 
 
 def _by_name(runs):
@@ -2721,34 +2682,25 @@ def _marks(root, problems):
 # The command line: `exman`, `python -m exman` and `python exman.py` are one program.
 # ------------------------------------------------------------------------------------------------------------
 
-# A verb and what it does; below it its arguments: an option and its value, or a word and how often it comes.
-_VERBS = """
-ls                  list runs, the newest last: exman ls best model=resnet18 'lr>0.01'
-  WORD *            a mark: its runs, and those of marks in it; key=value: runs where a parameter, id, time,
-                    name or status is =, !=, <, <=, > or >= that (quote 'lr>0.1': a bare > names a file)
-  --sort KEY        sort by this column, upwards; -KEY: downwards
-  -n N              the last N runs; with --sort the first N
-  --results FILE    add what this file in each run's folder says, JSON or YAML
-  --fails           also the runs that failed
-  --all             all columns, also those that do not differ, and nothing cut to fit the terminal
-  --csv             for other programs: comma-separated values
-  --json            for other programs: a list of objects
-diff                show the parameters that differ between two runs: exman diff 3 7
-  A                 a run's number, or its folder
-  B                 another's
-cmd                 print the shell line that makes a run again: exman cmd 12
-  RUN               a run's number, or its folder
-mark                mark runs: exman mark best 2-5 9
-  KEY               a name, which may nest: best, best/lr
-  RUN +             a run's number, its folder's name, or a range of numbers
-unmark              take a mark away from runs, which stay: exman unmark best 2-5 9
-  KEY               the mark
-  RUN +             a run's number, its folder's name, or a range of numbers
+# The words and options of a verb are the parameters of its function, which yields the lines to print.
+_USAGE = """%(prog)s [--root DIR] VERB ...     (by default the root here, or that in ./exman)
+
+ls [MARK] [KEY=VALUE ...]
+    list runs, the newest last: of a mark and those in it; where a parameter, id, time, name or status
+    is =, !=, <, <=, > or >= a value (quote 'lr>0.1': a bare > names a file)
+    --sort KEY      sort by this column, upwards; -KEY: downwards
+    -n N            the last N runs; with --sort the first N
+    --results FILE  add what this file in each run's folder says, JSON or YAML
+    --fails         also the runs that failed
+    --all           all columns, also those that do not differ, and nothing cut to fit the terminal
+    --csv, --json   for other programs: comma-separated values, a list of objects
+diff RUN RUN        show the parameters that differ; a run is its number, or its folder's name
+cmd RUN             print the shell line that makes a run again
+mark MARK RUN ...   mark runs, or ranges of numbers: exman mark best/lr 2-5 9
+unmark MARK RUN ... take a mark away from runs, which stay
 marks               list the marks and how many runs each has
-delete              take runs out of index and marks: exman delete --all 2-5 9
-  RUN +             a run's number, its folder's name, or a range of numbers
-  --all             delete their files too
-  --yes             do not ask
+delete RUN ...      take runs out of index and marks; their files stay
+    --all, --yes    delete their files too; do not ask
 fix                 make index links that are missing, take away those that lead nowhere
 """
 
@@ -2763,105 +2715,93 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _shell(prog, words, folder):
-    """Carry out a verb; what it does not find, or cannot do, is one line on stderr and status 1."""
-    args = _shell_args(prog, words)
+    """Carry out a verb; what it does not find, or cannot do, is a line on stderr and status 1."""
+    verb, lines, root = _command(prog, words, folder)
     if sys.stdout is None:                              # `exman fix >&-`
         sys.stdout = open(os.devnull, "w")
     if hasattr(sys.stdout, "reconfigure"):              # cmd: undecodable words as they were typed
-        sys.stdout.reconfigure(errors="surrogateescape" if args.verb == "cmd" else "backslashreplace")
-    root = _Root(os.path.abspath(os.path.expanduser(args.root or folder)))
+        sys.stdout.reconfigure(errors="surrogateescape" if verb == "cmd" else "backslashreplace")
     try:
-        root.shared = os.path.isdir(f"{root}/runs") and os.stat(f"{root}/runs").st_mode & stat.S_IWGRP > 0
         if not os.path.isdir(root):
             raise ValueError(f"there is no root at {root}: give --root DIR, or change to its folder")
-        status = globals()[f"_verb_{args.verb}"](root, args)
+        root.shared = os.path.isdir(f"{root}/runs") and os.stat(f"{root}/runs").st_mode & stat.S_IWGRP > 0
+        for line in lines:
+            print(line)
         sys.stdout.flush()
-        return status or 0
+        return 0
     except KeyboardInterrupt:
         return 130                                      # as shells tell it
     except OSError as error:
-        if error.filename is None:                      # of stdout, which the interpreter flushes once more
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.filename is None:
+            sys.stdout = None                           # else the interpreter flushes it once more
         if isinstance(error, BrokenPipeError):          # `exman ls | head`: the reader has seen enough
             return 0
         _say(_reason(error))
-    except (KeyError, ValueError) as error:
-        _say(f"{error.args[-1]!s:.500}")
+    except (KeyError, ValueError, EOFError) as error:
+        for line in error.args:
+            _say(f"{line!s:.500}")
     return 1
 
 
-def _shell_args(prog, words):
-    """Parse the words of a line by the parsers that _VERBS describes: each takes what is behind its verb."""
-    parser = argparse.ArgumentParser(prog=prog, usage=f"%(prog)s [--root DIR] VERB ...\n{_VERBS}")
+def _command(prog, words, folder):
+    """The verb of a line, the generator that will carry it out, and its root."""
+    parser = argparse.ArgumentParser(prog, _USAGE, allow_abbrev=False, argument_default=SUPPRESS)
+    parser.format_help = parser.format_usage  # type: ignore[method-assign]
     parser.add_argument("--version", action="version", version=f"exman {__version__}")
-    parser.set_defaults(key="", all=False)
-    verbs = {}
-    for indent, name, value, text in re.findall(r"(?m)^( *)(\S+) ?(\S*)  +(.*(?:\n {20}.*)*)", _VERBS):
-        if not indent:
-            verb = argparse.ArgumentParser(f"{prog} {name}", description=text, allow_abbrev=False)
-            verbs[name] = verb
-        elif not name.startswith("-"):
-            kind = _check_mark if name == "KEY" else str
-            verb.add_argument(name.lower(), type=kind, nargs=value or None, metavar=name, help=text)
-        elif value:
-            verb.add_argument(name, type=int if value == "N" else str, metavar=value, help=text)
-        else:
-            verb.add_argument(name, action="store_true", help=text)
-    for each in (parser, *verbs.values()):              # it stands before or after the verb
-        each.add_argument("--root", metavar="DIR", help="default: the working directory, or ./exman")
-    parser.add_argument("verb", choices=verbs, metavar="VERB")
-    parser.add_argument("rest", nargs="...", metavar="...")
+    parser.add_argument("words", nargs="+", metavar="VERB")
+    parser.add_argument("-n", type=int)
+    for option in ("--root", "--sort", "--results"):
+        parser.add_argument(option)
+    for flag in ("--fails", "--all", "--csv", "--json", "--yes"):
+        parser.add_argument(flag, action="store_true")
     if "--sort" in words[:-1]:                          # to argparse the -acc of `--sort -acc` is an option
         at = words.index("--sort")
         words = [*words[:at], f"--sort={words[at + 1]}", *words[at + 2:]]
-    args = parser.parse_args(words)
-    return verbs[args.verb].parse_intermixed_args(args.rest, args)
+    options = vars(parser.parse_intermixed_args(words))
+    verb, *words = options.pop("words")
+    root = _Root(os.path.abspath(os.path.expanduser(options.pop("root", folder))))
+    try:
+        return verb, globals()[f"_verb_{verb}"](root, *words, **options), root
+    except (KeyError, TypeError):                       # of the call alone: nothing of the verb has run yet
+        parser.error(f"{verb!r:.99}: there is no such verb, or it takes other words and options")
 
 
 _MISSING = object()                                     # the cell of a run that has no such parameter
 
 
-def _verb_ls(root, args):
-    filters, marks = [], []
-    for word in args.word:
-        parsed = _pattern("(?s)(.+?)([<>!]?=|[<>])=?(.*)").fullmatch(word)
-        if parsed and word not in _marks(root, []):
-            filters.append(parsed.groups())
-        else:
-            marks.append(word)
-    read = functools.partial(_table, root, results=args.results, ended=True, missing=_MISSING)
-    columns, problems = read(" ".join(marks) or None, fails=args.fails)
+def _verb_ls(root, *words, sort="", n=0, results=None, fails=False, all=False, csv=False, json=False):
+    marks = [word for word in words if not re.search("[<>=]", word) or word in _marks(root, [])]
+    filters = [re.split("([<>]=?|!?==?)", word, maxsplit=1) for word in words if word not in marks]
+    read = functools.partial(_table, root, results=results, ended=True, missing=_MISSING)
+    columns, problems = read(" ".join(marks) or None, fails=fails)
     for problem in problems:
         _say(problem)
     # What --name gave stands at the end of a folder's name.
     columns.setdefault("name", [re.sub(r"\A(?:[0-9]+-?){7}", "", folder.name) for folder in columns["root"]])
     for key in ("time", "root"):
         columns[key] = [str(cell or "") for cell in columns[key]]
-    keys, rows = [*columns], _dicts(columns)
-    order = args.sort or "id"
-    sort = order.lstrip("-")
-    for key in [sort, *(key for key, _, _ in filters)]:
-        if rows and key not in keys:
-            raise ValueError(_unknown("parameter", key, keys))
-    rows = [row for row in rows if all(_holds(row, *each) for each in filters)]
-    # Runs that have no such value come last, upwards and downwards.
-    rows.sort(key=lambda row: _rank(row[sort], 2 if order == sort else -1), reverse=order != sort)
-    rows = rows[:args.n] if args.sort else rows[-(args.n or 0):]
-    if args.csv or args.json:
-        _print_plain(keys, rows, args.csv)
+    rows, order = _dicts(columns), sort.lstrip("-") or "id"
+    is_down = sort.startswith("-")
+    try:
+        for key, sign, text in filters:
+            rows = [row for row in rows if _holds(key, row[key], sign, text)]
+        # Runs that have no such value come last, upwards and downwards.
+        rows.sort(key=lambda row: _rank(row[order], -1 if is_down else 2), reverse=is_down)
+    except KeyError as error:
+        raise ValueError(_unknown("parameter", error.args[0], [*columns])) from None
+    rows = rows[:n or None] if sort else rows[-n:]
+    if csv or json:
+        yield from _plain([*columns], rows, csv)
     else:
-        # A lone run is shown as it is among the others.
-        others = rows if len(rows) > 1 else _dicts(read()[0])
-        _print_table(keys, rows, others, sort, args.all)
+        others = rows if len(rows) > 1 else _dicts(read()[0])       # a lone run is shown as among the others
+        yield from _aligned([*columns], rows, others, order, all)
 
 
-def _holds(row, key, sign, text):
+def _holds(key, cell, sign, text):
     """Whether a cell is what was typed (lr=1e-1, seed=null, time=2026-11), or is below or above it."""
-    cell = row[key]
-    given = text if isinstance(cell, str) else _resolve(text)
     if key == "time":                                   # that of a day, an hour
-        cell, given = cell[:len(text)], text.replace("T", " ")
-    one, other = _rank(cell), _rank(given)
+        cell, text = cell[:len(text)], text.replace("T", " ")
+    one, other = _rank(cell), _rank(text if isinstance(cell, str) else _resolve(text))
     if one[0] != other[0]:
         return sign == "!="                             # seed>3 where there is no seed
     order = "=" if one == other else "<" if one < other else ">"
@@ -2872,64 +2812,60 @@ def _rank(cell, nothing=2):
     """What cells are compared by: numbers, then texts; and the place of those that say nothing."""
     if cell in (None, _MISSING) or cell != cell:
         return nothing, 0
-    return (0, cell) if isinstance(cell, (int, float)) else (1, _cell_text(cell).replace(", ", ","))
+    return (0, cell) if isinstance(cell, (int, float)) else (1, _printable(cell, 10**9).replace(", ", ","))
 
 
-def _print_plain(columns, rows, as_csv):
-    """Print rows for other programs; nan and the infinities as text, for JSON has no such numbers."""
+def _plain(keys, rows, as_csv):
+    """Rows for other programs; nan and the infinities as text, for JSON has no such numbers."""
     import csv
     import json
     rows = json.loads(json.dumps(rows, default=lambda missing: None), parse_constant=str)
     if as_csv:
-        csv.writer(sys.stdout, lineterminator="\n").writerows([columns, *map(dict.values, rows)])
+        csv.writer(sys.stdout, lineterminator="\n").writerows([keys, *map(dict.values, rows)])
     else:
-        print(json.dumps(rows, indent=1))
+        yield json.dumps(rows, indent=1)
 
 
-def _print_table(columns, rows, others, sort, whole):
-    """Print aligned columns: all, or those that differ among the others; what a run lacks is no difference.
+def _aligned(keys, rows, others, sort, whole):
+    """Aligned columns: all, or those that differ among the others; what a run lacks is no difference.
 
     On a terminal a line is cut where that ends, and a cell at a third of it.
     """
     import shutil
     room = shutil.get_terminal_size().columns if sys.stdout.isatty() and not whole else 10**9
     first, table = ["id", "time", sort], []
-    for key in dict.fromkeys([*first, "name", *columns[columns.index("status"):], *columns]):
+    for key in dict.fromkeys([*first, "name", *keys[keys.index("status"):], *keys]):
         texts = {str(row.get(key, _MISSING)) for row in others} - {str(_MISSING)}
         if key in first or whole or len(texts) > 1 and key not in ("root", "seconds"):
             values = [row[key] for row in rows]
-            cells = [_cut(_cell_text(value), room // 3) for value in (key, *values)]
-            width = max(map(len, cells))
+            cells = [_printable(value, room // 3) for value in (key, *values)]
             side = ">" if any(isinstance(value, (int, float)) for value in values) else "<"
-            table.append([f"{cell:{side}{width}}" for cell in cells])
+            table.append([f"{cell:{side}{max(map(len, cells))}}" for cell in cells])
     for line in zip(*table):
-        print(_cut("  ".join(line).rstrip(), room))
+        yield _printable("  ".join(line).rstrip(), room)
 
 
-def _cut(text, most):
-    return text if len(text) <= most else text[:most - 1] + "~"
-
-
-def _cell_text(value):
-    """A cell as one printable line, a commit by its start."""
+def _printable(value, most):
+    """A cell or a line as printable text, a commit by its start, cut where it is longer than most."""
     if value in (None, _MISSING):
         return ""
     text = value if isinstance(value, str) else _flow(_form(value)[0])
-    return re.sub("^([0-9a-f]{8})[0-9a-f]{32}$", r"\1", _shown(text))
+    text = re.sub("^([0-9a-f]{8})[0-9a-f]{32}$", r"\1", _shown(text))
+    return text if len(text) <= most else text[:most - 1] + "~"
 
 
-def _verb_diff(root, args):
-    one, other = [_File(_config_path(word, root), True).values for word in (args.a, args.b)]
-    for key in {**one, **other}:
-        before, after = [_flow(params[key]) if key in params else "(none)" for params in (one, other)]
+def _verb_diff(root, run, other):
+    one, two = [_File(_config_path(word, root), True).values for word in (run, other)]
+    for key in {**one, **two}:
+        before, after = [_flow(params[key]) if key in params else "(none)" for params in (one, two)]
         if before != after and key not in _OWN_KEYS:
-            print(_shown(f"{key}: {before} -> {after}"))
+            yield _shown(f"{key}: {before} -> {after}")
 
 
-def _verb_cmd(root, args):
+def _verb_cmd(root, run):
     import shlex
-    path = _config_path(args.run, root)
-    argv = _meta(_read_text(path)).get("argv")
+    path = _config_path(run, root)
+    argv = _meta(_read_text(path))["argv"]
     if not argv:
         raise ValueError(f"{path} tells of no script (a notebook? `python -c`?): run it with --config")
     words = ["python" if os.name == "nt" else "python3"]
@@ -2938,85 +2874,64 @@ def _verb_cmd(root, args):
             words.append(word)
         elif path not in words:                         # it has all that the files gave
             words += [word[0], path]
-    print(shlex.join(words))
+    yield shlex.join(words)
 
 
-def _change(root, args):
-    """Mark, unmark or delete runs; say in one line which, and on stderr which not."""
-    runs = _all_runs(root)
-    if args.verb == "unmark":
-        runs = [("runs", name) for name in _marked(root, args.key, [])]
-    found, lines = _picked(runs, args.run)
-    if args.all and found and not args.yes:
-        _confirm(", ".join(name for _, name in found))
-    done = []
-    for part, name in found:
-        try:
-            if args.verb != "mark":
-                root.unlist(name, args.key and f"{args.key}/")
-            elif part == "runs":
-                folder = root.mark_folder(args.key)
-                root.link(folder, name)
-                args.key = folder[len(f"{root}/marked/"):]      # as it is spelled there
-            else:
-                raise ValueError("no mark leads there")
-            if args.all:
-                root.delete(part, name)
-            done.append(str(_number(name)))
-        except (OSError, ValueError) as error:
-            lines.append(f"{part}/{name}: {_reason(error)}")
-    if done:
-        did = "deleted" if args.all else "taken out of index and marks"
-        print(f"{args.verb}ed {args.key}" if args.key else did, ", ".join(done), sep=": ")
-    for line in lines:
-        _say(f"{line:.500}")
-    return 1 if lines else 0
+def _verb_mark(root, mark, *runs):
+    folder = root.mark_folder(_check_mark(mark))
+    mark = folder[len(f"{root}/marked/"):]              # as it is spelled there
+    yield from _each(f"marked {mark}", lambda part, name: root.link(folder, name), _all_runs(root), runs)
 
 
-_verb_mark = _verb_unmark = _verb_delete = _change
+def _verb_unmark(root, mark, *runs):
+    marked = [("runs", name) for name in _marked(root, mark, [])]
+    yield from _each(f"unmarked {mark}", lambda part, name: root.unlist(name, f"{mark}/"), marked, runs)
 
 
-def _picked(runs, words):
-    """The runs that words name, and a line for those that name none, or two."""
-    named, found, missing, lines = _by_name(runs), [], [], []
-    for word in itertools.chain(*map(_numbers, words)):
-        hits = named.get(word.lstrip("0"), [])
-        if len(hits) > 1:
-            lines.append(f"{word} is ambiguous: it names {', '.join(map('/'.join, hits))}")
-        elif hits:
-            found += hits
-        else:
-            missing.append(word)
-    if missing:
-        lines.append(_unknown("run", ", ".join(missing), [name for _, name in runs[::-1]]))
-    return [*dict.fromkeys(found)], lines
-
-
-def _numbers(word):
-    """2-4 -> 2, 3, 4; any other word is itself."""
-    ends = re.fullmatch("([0-9]+)-([0-9]+)", word)
-    numbers = range(int(ends[1]), int(ends[2]) + 1) if ends else ()
-    return [*map(str, numbers[:99999])] or [word]
-
-
-def _confirm(names):
-    """Ask on the terminal; ValueError where the answer is not yes, or there is nobody to give one."""
-    answer = ""
-    if sys.stdin and sys.stdin.isatty():
-        print(f"delete {_shown(names)} with all files? [y/N] ", end="", file=sys.stderr, flush=True)
-        answer = sys.stdin.readline().strip().lower()
-    if answer not in ("y", "yes"):
-        raise ValueError("nothing was deleted: --all asks on a terminal, and elsewhere takes --yes")
-
-
-def _verb_marks(root, args):
+def _verb_marks(root):
     for mark, runs in sorted(_marks(root, []).items()):
-        print(f"{len(runs):6}  {_cell_text(mark)}")
+        yield f"{len(runs):6}  {_shown(mark)}"
 
 
-def _verb_fix(root, args):
-    for line in root.fixed():
-        print(_shown(line))
+def _verb_delete(root, *runs, all=False, yes=False):
+    if all and not yes:
+        question = f"delete {' '.join(runs)} with all files? [y/N] "
+        if not (sys.stdin and sys.stdin.isatty() and input(question).lower() in ("y", "yes")):
+            raise ValueError("nothing was deleted: --all asks on a terminal, and elsewhere takes --yes")
+
+    def delete(part, name):
+        root.unlist(name)
+        if all:
+            root.delete(part, name)
+    yield from _each("deleted" if all else "taken out of index and marks", delete, _all_runs(root), runs)
+
+
+def _each(did, do, runs, words):
+    """Do something to each run that words name; say in one line to which, by a ValueError to which not."""
+    if not words:
+        raise ValueError("name the runs: 2-5 9")
+    named, done, problems = _by_name(runs), {}, []
+    for word in words:
+        ends = re.fullmatch("([0-9]+)-([0-9]+)", word)
+        numbers = range(int(ends[1]), int(ends[2]) + 1)[:99999] if ends else ()
+        for key in [*map(str, numbers)] or [word]:
+            try:
+                part, name = _one_run(named, key)
+                if name not in done:
+                    do(part, name)
+                    done[name] = str(_number(name))
+            except ValueError as error:
+                problems.append(str(error))
+            except OSError as error:
+                problems.append(f"{part}/{name}: {_reason(error)}")
+    if done:
+        yield f"{did}: {', '.join(done.values())}"
+    if problems:
+        raise ValueError(*problems[:99])
+
+
+def _verb_fix(root):
+    yield from map(_shown, root.fixed())
 
 
 if __name__ == "__main__":

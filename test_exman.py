@@ -202,8 +202,7 @@ class TestRun(Case):
         self.assertEqual(self.runs("index"), [])
         links = [path for path in (self.root / "marked").rglob("*") if not path.is_dir() or path.is_symlink()]
         self.assertEqual(links, [])
-        self.assertIn(str(args.root / "traceback.txt"), self.stderr)
-        self.assertEqual(len(self.stderr.splitlines()), 1)
+        self.assertEqual(self.stderr, f"exman: run 1 failed: {args.root}\n")
 
     def test_how_a_block_may_end(self):
         for end, part in ((SystemExit(), "runs"), (SystemExit(0), "runs"), (SystemExit(None), "runs"), (SystemExit(3), "fails"),
@@ -336,7 +335,6 @@ class TestRun(Case):
             exman.main(["--root", str(self.root), "delete", "--all", "--yes", "1"])
         printed, raised = self.run_in_block(args, lambda: print("on"))
         self.assertEqual((printed, raised), ("on\n", None))
-        self.assertIn("no log", self.stderr)
 
     def test_the_end_of_a_run_made_by_another_process_moves_nothing(self):
         import pickle
@@ -393,7 +391,7 @@ class TestRun(Case):
             print("after")
         """)
         for code, status, part, last in (("1/0", 1, "fails", "ZeroDivisionError: division by zero"),
-                                         ("sys.exit(3)", 3, "fails", "traceback.txt"), ("sys.exit('no data')", 1, "fails", "no data"),
+                                         ("sys.exit(3)", 3, "fails", "failed: "), ("sys.exit('no data')", 1, "fails", "no data"),
                                          ("sys.exit(0)", 0, "runs", "run ")):
             with self.subTest(code):
                 done = self.python("main.py", input=code, status=status)
@@ -646,6 +644,16 @@ class TestLog(Case):
         finally:
             sys.stdout = before
         self.assertEqual(self.read(), "")
+
+    def test_a_write_that_somebody_has_set_inside_the_block_stays(self):
+        stdout = io.StringIO()
+        with contextlib.redirect_stdout(stdout):
+            with self.args.exman:
+                write = stdout.write
+                stdout.write = lambda text: write(text.upper())
+                print("inside")
+            print("after")
+        self.assertEqual((stdout.getvalue(), self.read()), ("INSIDE\nAFTER\n", "INSIDE\n"))
 
     def test_a_stream_kept_beyond_the_block_still_writes(self):
         stdout = io.StringIO()
@@ -2854,7 +2862,7 @@ class TestWithoutSymlinks(RootCase):
         for error in (OSError(errno.EXDEV, "no", str(run.root)), OSError(errno.EROFS, "no", str(run.root))):
             with self.subTest(error=error), mock.patch.object(os, "rename", side_effect=error), \
                     mock.patch.object(shutil, "copytree", side_effect=shutil.Error([("/a", "/b", "full")])):
-                self.assertRegex(self.end_badly(run), r"exman: run 1 failed, and is not in fails/: .*/.*\n\Z")
+                self.assertRegex(self.end_badly(run), r"exman: the run is not in fails/: .*/.*\nexman: run 1 failed: .*\n\Z")
                 self.assertEqual(run.root.parent.name, "runs")
                 self.assertEqual((self.listed(), self.listed(mark="best")), ([1], [1]))
 
@@ -3058,10 +3066,9 @@ class TestMarksAndNames(RootCase):
                     ".hidden", "a/.b", "\udcff", " a", "a ", "a\\b", "a:b", "000001-2026-01-01-00-00-00", "a/000001-2026-01-01-00-00-00-x.yaml",
                     "con", "a/NUL", "com1.txt", "a.", "b/a. ", "a\u2028b"):
             with self.subTest(key=key[:20]):
-                for verb, statuses in (("mark", [2]), ("unmark", [1, 2])):
+                for verb in ("mark", "unmark"):
                     status, out, err = self.shell(verb, key, 1)
-                    self.assertIn(status, statuses)
-                    self.assertEqual(out, "")
+                    self.assertEqual((status, out), (1, ""))
                     self.assertNotIn("Traceback", err)
                     self.assertLess(len(err.splitlines()[-1]), 300)
         self.assertEqual((self.everything(), sorted(self.root.rglob("*"))), (before, inside))
@@ -3263,8 +3270,8 @@ class TestConfigFilesThatMeanHarm(RootCase):
         (folder / "deep").write_text("lr: " + "[" * 100000 + "\n")
         (folder / "tag").write_text("lr: !!python/object/apply:os.system ['touch pwned']\n")
         cases = {"binary": "utf-8", "nul": "line 1", "folder": os.path.join("folder", "params.yaml"), "odd": os.path.join("odd", "params.yaml"),
-                 "sparse": "larger than 16 MiB", "deep": "line 1", "tag": "tag", "missing": os.strerror(errno.ENOENT),
-                 "nul\0in it": "null", "12": "no run 12 in ", "9" * 5000: "", "x" * 5000: os.strerror(errno.ENAMETOOLONG)}
+                 "sparse": "larger than 16 MiB", "deep": "line 1", "tag": "tag", "missing": "no run missing in ",
+                 "nul\0in it": "no such file", "12": "no run 12 in ", "9" * 5000: "", "x" * 5000: "no such file"}
         if hasattr(os, "mkfifo"):
             os.mkfifo(str(folder / "fifo"))
             (folder / "loop").symlink_to("loop")
@@ -5624,7 +5631,7 @@ class TestShell(Case):
         self.assertEqual(self.shell("unmark", "best", "2-4"), ["unmarked best: 2, 3, 4"])
         self.assertEqual((self.ids("best"), self.ids("best/lr"), self.ids("caf\u00e9")), ([1, 5], [1], [3]))
         self.assertEqual(self.shell("unmark", "best", "2", "1", status=1), ["unmarked best: 1"])
-        self.assertEqual(self.said, [f"exman: no run '2': there are {self.runs()[0]}, {self.runs()[4]}"])
+        self.assertEqual(self.said, ["exman: no run 2"])
 
     def test_a_run_that_is_not_there_is_named_and_the_others_are_done(self):
         self.run_()
@@ -5633,16 +5640,15 @@ class TestShell(Case):
         args = self.run_()
         self.failed(args)
         name = self.runs()[0]
-        newest = f"there are {args.root.name}, "
-        for argv, done, said in ((["mark", "best", "1-2", "9"], ["marked best: 1, 2"], [f"no run '9': {newest}"]),
+        for argv, done, said in ((["mark", "best", "1-2", "9"], ["marked best: 1, 2"], ["no run 9"]),
                                  (["mark", "best", "1-3", "4"], ["marked best: 1, 2"], ["tmp/000003-", "fails/000004-"]),
-                                 (["mark", "best", "4-6"], [], ["no run '5, 6'", "fails/000004-"]),
-                                 (["mark", "best", "7-8", "2-1"], [], [f"no run '7, 8, 2-1': {newest}"]),
-                                 (["mark", "best", "9-99999999999"], [], ["no run '9, 10, 11, "]),
-                                 (["mark", "best", name[:-1]], [], [f"no run {name[:-1]!r}: did you mean {name}?"]),
-                                 (["diff", "1", "9"], [], ["no run 9 in "]), (["cmd", "1-2"], [], ["1-2: No such file"]),
-                                 (["cmd", name[:-1]], [], [f"{name[:-1]}: No such file"]),
-                                 (["delete", "9", "2-x"], [], [f"no run '9, 2-x': {newest}"]),
+                                 (["mark", "best", "4-6"], [], ["fails/000004-", "no run 5", "no run 6"]), (["mark", "best"], [], ["name the runs"]),
+                                 (["mark", "best", "7-8", "2-1"], [], ["no run 7", "no run 8", "no run 2-1"]),
+                                 (["mark", "best", "9-99999999999"], [], [f"no run {number}" for number in range(9, 108)]),
+                                 (["mark", "best", name[:-1]], [], [f"no run {name[:-1]}"]),
+                                 (["diff", "1", "9"], [], ["no run 9 in "]), (["cmd", "1-2"], [], ["no run 1-2 in "]),
+                                 (["cmd", name[:-1]], [], [f"no run {name[:-1]} in "]),
+                                 (["delete", "9", "2-x"], [], ["no run 9", "no run 2-x"]),
                                  (["ls", "bets"], [], ["no mark 'bets': did you mean best?"]), (["unmark", "bets", "1"], [], ["no mark 'bets': did you mean best?"]),
                                  (["ls", "zzz"], [], ["no mark 'zzz': there are best"]), (["ls", "2"], [], ["no mark '2': there are best"]),
                                  (["ls", "../runs"], [], ["no mark '../runs': there are best"]), (["ls", "best", "b"], [], ["no mark 'best b': did you mean best?"]),
@@ -5675,7 +5681,7 @@ class TestShell(Case):
     def test_wrong_usage_is_status_2(self):
         self.run_()
         for argv in ([], ["nope"], ["ls", "--csv", "--alll"], ["ls", "-n", "x"], ["diff", "1"], ["diff", "1", "1", "1"], ["cmd"],
-                     ["marks", "1"], ["mark", "best"], ["mark", "best", "1", "--yes"], ["mark", "3", "1"], ["mark", "../x", "1"], ["mark", "/x", "1"], ["mark", "a\nb", "1"]):
+                     ["marks", "1"], ["mark"], ["mark", "best", "1", "--yes"], ["mark", "best", "1", "--csv"]):
             with self.subTest(argv):
                 self.shell(*argv, status=2)
         self.assertFalse((self.root / "marked").exists())
@@ -5715,9 +5721,10 @@ class TestShell(Case):
             with self.subTest(stdin=stdin and stdin.getvalue(), argv=argv):
                 name = self.run_().root.name
                 sys.stdin = stdin
-                self.assertEqual(self.shell("delete", "--all", *argv, name, status=status), [] if left else [f"deleted: {int(name[:6])}"])
+                asked = f"delete {name} with all files? [y/N] " if isinstance(stdin, Terminal) and not argv else ""
+                said = "".join(self.shell("delete", "--all", *argv, name, status=status))
+                self.assertEqual(said, asked + ("" if left else f"deleted: {int(name[:6])}"))
                 self.assertEqual(self.runs().count(name), left)
-                self.assertEqual("".join(self.said).startswith(f"delete {name} with all files? [y/N]"), isinstance(stdin, Terminal) and not argv)
 
     def test_control_characters_never_reach_the_terminal(self):
         args = self.run_("--model", "a\x1b[2Jb")
@@ -5729,7 +5736,7 @@ class TestShell(Case):
         shutil.copytree(str(args.root), str(self.root / "runs" / planted))
         path = args.root / "params.yaml"
         path.write_text(path.read_text(encoding="utf-8").replace("cuda:", '"k\\e":', 1), encoding="utf-8")
-        sys.stdin, stdin = mock.Mock(isatty=lambda: True, readline=lambda: "n"), sys.stdin
+        sys.stdin, stdin = mock.Mock(isatty=lambda: True, readline=lambda: "n", fileno=lambda: -1), sys.stdin
         self.addCleanup(setattr, sys, "stdin", stdin)
         for argv, status in ((["ls"], 0), (["ls", "--all"], 0), (["diff", "1", "2"], 0), (["marks"], 0), (["fix"], 0), (["ls", "nope"], 1), (["ls", "q=1"], 1), (["delete", "--all", "7"], 1),
                              (["cmd", planted[:-1]], 1), (["--root", "no\x1bne", "ls"], 1)):
@@ -5763,14 +5770,14 @@ class TestShell(Case):
     def test_the_scripts_own_mark_verb_marks_its_root(self):
         self.run_()
         self.run_()
-        for argv, status, said in ((["mark", "best", "2", "9", "1"], 1, "no run '9': there are "), (["mark", "best", "1-2"], 0, ""),
-                                   (["mark", "3", "1"], 2, "'3': it comes first"), (["mark"], 2, "KEY, RUN"), (["mark", "--help"], 0, "")):
+        for argv, status, said in ((["mark", "best", "2", "9", "1"], 1, "no run 9"), (["mark", "best", "1-2"], 0, ""),
+                                   (["mark", "3", "1"], 1, "'3': it comes first"), (["mark"], 2, "mark MARK RUN ..."), (["mark", "--help"], 0, "")):
             with self.subTest(argv), contextlib.redirect_stdout(io.StringIO()) as stdout:
                 with self.assertRaises(SystemExit) as caught:
                     self.run_(*argv)
                 self.assertEqual(caught.exception.code, status)
                 self.assertIn(said, self.stderr)
-                self.assertIn("main.py mark" if status == 2 else "", self.stderr)
+                self.assertIn("usage: main.py " if status == 2 else "", self.stderr)
                 self.assertEqual("marked best: " in stdout.getvalue(), argv[1:2] == ["best"])
         self.assertEqual((self.ids("best"), len(self.runs())), ([1, 2], 2))
 
@@ -5908,10 +5915,9 @@ class TestTerminal(Case):
     @unittest.skipUnless(sys.platform.startswith("linux"), "needs a pseudo-terminal")
     def test_delete_all_asks_on_the_terminal(self):
         self.many(2)
-        name = self.runs()[0]
         for typed, status, left in ((b"n\n", 1, 2), (b"y\n", 0, 1)):
             lines = self.in_terminal(80, "delete", "--all", "1", typed=typed, status=status)
-            self.assertIn(f"delete {name} with all files? [y/N]", "".join(lines))
+            self.assertIn("delete 1 with all files? [y/N]", "".join(lines))
             self.assertEqual(len(self.runs()), left)
 
     def test_in_a_pipe_nothing_is_cut_and_what_its_encoding_lacks_is_escaped(self):
