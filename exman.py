@@ -806,7 +806,7 @@ def _meta(text):
 class _Dest:
     """One dest of a parser, and the options that set it, in the order they were added."""
 
-    def __init__(self, name, parser, actions, others):
+    def __init__(self, name, parser, actions):
         self.name, self.parser, self.actions = name, parser, actions
         self.options = {option: action for action in actions for option in action.option_strings or [""]}
         # The one that reads its text: the first that takes an argument.
@@ -816,13 +816,24 @@ class _Dest:
         self.shape = [True, [True], [[True]]][self.takes_many + appends]    # where the comment has none
         self.volatile, self.secret = [any(getattr(action, flag, False) for action in actions)
                                       for flag in ("volatile", "secret")]
-        self.names = {name: ""}                         # by which a file may name it; the option of each
+
+    # What only files ask for is made when they do: a launch without one is the common one.
+
+    @property
+    def names(self):
+        """The names by which a file may speak of it, and the option of each; '': its own."""
+        names, others = {self.name: ""}, {action.dest for action in self.parser._actions}
         for option in self.options:
-            bare = option.lstrip(parser.prefix_chars)
+            bare = option.lstrip(self.parser.prefix_chars)
             forms = {bare, bare.replace("-", "_")}.difference(others)
-            self.names.update(dict.fromkeys(forms, option))
-        self.rivals = {rival for group in parser._mutually_exclusive_groups
-                       for rival in group._group_actions if not {*actions}.isdisjoint(group._group_actions)}
+            names.update(dict.fromkeys(forms, option))
+        return names
+
+    @property
+    def rivals(self):
+        """The options of its mutually exclusive groups."""
+        groups = [group._group_actions for group in self.parser._mutually_exclusive_groups]
+        return {rival for group in groups if not {*self.actions}.isdisjoint(group) for rival in group}
 
     def read(self, text):
         """What its type makes of a text; of an option's name, as exman 1.0.0 wrote a flag, its const."""
@@ -838,7 +849,7 @@ def _dests(parser):
         is_question = isinstance(action, (argparse._HelpAction, argparse._VersionAction))
         if action.dest != SUPPRESS and not is_question:
             actions.setdefault(action.dest, []).append(action)
-    return {name: _Dest(name, parser, actions[name], actions) for name in actions}
+    return {name: _Dest(name, parser, actions[name]) for name in actions}
 
 
 def _column(dest, own):
