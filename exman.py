@@ -319,12 +319,11 @@ class ExParser(ArgumentParser):
     """An argparse.ArgumentParser that records each parse as a run.
 
     Takes every parameter of argparse.ArgumentParser, and by name:
-    root: the folder of all runs, a path (default: `exman` beside the main script); zfill: the least digits of
-    a number in names; shared: whether the group may write what exman makes, whatever the umask; automark:
-    words, where dests stand for themselves and their value, that name a mark of each run;
-    default_config_files: paths of yaml files that set defaults, read where they exist; git: True (the
-    repository of the main script) or the path of one, to record commit, dirty and changes.diff;
-    git_assert_clean: refuse a dirty one unless --git-dirty.
+    root: the folder of all runs (default: `exman` beside the main script); zfill: the least digits of numbers
+    in names; shared: whether the group may write what exman makes, whatever the umask; automark: words that
+    name a mark of each run, a dest for itself and its value; default_config_files: yaml files that set
+    defaults, read where they exist; git: True (the main script's repository) or the path of one, to record
+    commit, dirty and changes.diff; git_assert_clean: refuse a dirty one unless --git-dirty.
 
         parser = exman.ExParser(root=exman.simpleroot(__file__))
         parser.add_argument("--workers", type=int, default=4, volatile=True)
@@ -332,12 +331,12 @@ class ExParser(ArgumentParser):
         args = parser.parse_args()
 
     add_argument takes volatile=True (recorded, never restored by --config) and secret=True (in no file of the
-    run). A run that cannot be made ends the script as a usage error does, with status 1 and one line that
-    says what to do; with exit_on_error=False it is an OSError.
+    run). A run that cannot be made ends the script with status 1 and one line that says what to do, or is an
+    OSError with exit_on_error=False.
     """
 
     exit_on_error = True                                # CPython 3.8 has no such parameter
-    _exman: Any                                         # what it takes beyond argparse, see _prepare()
+    _exman: Any = argparse.Namespace(setters=(), validators=(), git=None)   # of a subparser of another class
 
     def __init__(self, *args: Any, root: str | os.PathLike[str] | None = None, zfill: int = 6,
                  shared: bool = False, automark: Iterable[str] = (),
@@ -345,9 +344,13 @@ class ExParser(ArgumentParser):
                  git: bool | str | os.PathLike[str] | None = None, git_assert_clean: bool = False,
                  **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        _prepare(self, root=root, zfill=zfill, shared=shared, automark=_listed_words(automark),
-                 default_config_files=_listed_words(default_config_files),
-                 git=git or git_assert_clean, git_assert_clean=git_assert_clean)
+        # staged: by thread and words, the run of its last parse: a script that parses in stages is one run.
+        self._exman = argparse.Namespace(
+            root=root, zfill=zfill, shared=shared, automark=_listed_words(automark), staged={}, setters=[],
+            default_config_files=_listed_words(default_config_files), git=git or git_assert_clean,
+            git_assert_clean=git_assert_clean, validators=[])
+        self.register("type", bool, _bool)
+        self._registries["action"] = _Actions(self._registries["action"])
 
     def register_validator(self, function: Callable[[Any], object],
                            message: str = "validation error") -> None:
@@ -366,21 +369,19 @@ class ExParser(ArgumentParser):
         """
         self._exman.setters.append(function)
 
-    def parse_args(self, *args: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]
+    def parse_args(self, *args: Any, **kwargs: Any) -> Namespace:
         """Parse as argparse does, record the run, and return the namespace with the run beside it."""
         return self._parse("parse_args", *args, **kwargs)
 
-    def parse_known_args(self, *args: Any,  # type: ignore[override]
-                         **kwargs: Any) -> tuple[Namespace, list[str]]:
+    def parse_known_args(self, *args: Any, **kwargs: Any) -> tuple[Namespace, list[str]]:
         """Parse as argparse does, record the run, and return the namespace and the words that are left."""
         return self._parse("parse_known_args", *args, **kwargs)
 
-    def parse_intermixed_args(self, *args: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]
+    def parse_intermixed_args(self, *args: Any, **kwargs: Any) -> Namespace:
         """parse_args, with options and positionals in any order."""
         return self._parse("parse_intermixed_args", *args, **kwargs)
 
-    def parse_known_intermixed_args(self, *args: Any,  # type: ignore[override]
-                                    **kwargs: Any) -> tuple[Namespace, list[str]]:
+    def parse_known_intermixed_args(self, *args: Any, **kwargs: Any) -> tuple[Namespace, list[str]]:
         """parse_known_args, with options and positionals in any order."""
         return self._parse("parse_known_intermixed_args", *args, **kwargs)
 
@@ -389,22 +390,29 @@ class ExParser(ArgumentParser):
         method = getattr(super(), name)
         outer = _THREAD.parse
         if outer is not None and self in _family(outer.parser):
-            outer.levels += [self] * (self not in outer.levels)
-            return method(args, namespace, **kwargs)    # a subparser's, or an action's that parses more words
+            if self not in outer.levels:                # a subparser, or an action that parses more words
+                outer.levels.append(self)
+            return method(args, namespace, **kwargs)
+        if "_ARGCOMPLETE" in os.environ:                # the shell is completing a line: nothing is launched
+            return method(args, namespace, **kwargs)
         parse = _Replay(self, args, whole="known" not in name)
-        if parse.whole and parse.words[:1] == ["mark"] and not self._has_mark():
+        first = self._get_positional_actions()[:1]
+        is_ours = not any("mark" in (action.choices or ["mark"]) for action in first)
+        if parse.whole and parse.words[:1] == ["mark"] and is_ours:
             self.exit(_shell(self.prog, parse.words, _root_of(self)))
         if isinstance(namespace, Namespace):            # of an earlier parse, whose run is another
             vars(object)["__class__"].__set__(namespace, argparse.Namespace)
-        if "_ARGCOMPLETE" in os.environ:                # the shell is completing a line: nothing is launched
-            self._actions += _own_parser(self)._actions
-            return method(parse.words, namespace, **kwargs)
+        for parser in _family(self):
+            kind = type(parser)
+            if not issubclass(kind, ExParser):          # add_subparsers(parser_class=): they record too
+                parser.__class__ = type(kind.__name__, (ExParser, kind), {})
         _THREAD.parse = parse
         try:
-            for path in self._exman.default_config_files:
-                self._refusing(parse.load, path, False)
+            for path in map(os.path.expanduser, self._exman.default_config_files):
+                if os.path.exists(path):
+                    self._refusing(parse.load, path, False)
             done = method([*parse.words], namespace, **kwargs)
-            namespace = done[0] if isinstance(done, tuple) else done
+            namespace = done if parse.whole else done[0]
             self._refusing(parse.fill_in, namespace)
             for parser in parse.levels:
                 for setter in parser._exman.setters:
@@ -441,17 +449,15 @@ class ExParser(ArgumentParser):
             dests = {action.dest for parser in parse.levels for action in parser._actions}
             _with_run(namespace, run, dests)
 
-    def _has_mark(self):
-        """Whether a positional or subcommand of the script takes the word `mark`."""
-        first = self._get_positional_actions()[:1]
-        return any("mark" in (action.choices or ["mark"]) for action in first)
-
     def error(self, message: str) -> NoReturn:
         """End as argparse does, with a hint where exman knows one."""
         parse = _THREAD.parse
         if parse is not None:
             parse.put_back()                            # the usage is the script's
-            message = "\n".join([message, *parse.hints()])
+            if "ipykernel" in sys.modules and parse.words == sys.argv[1:]:
+                message += "\nin a notebook, call parse_args([])"
+            for _, _, name in parse.left_out():
+                message += f"\nname the subcommand of the file first: {name}, then its options"
         super().error(message)
 
     def format_help(self, *args: Any, **kwargs: Any) -> str:
@@ -487,24 +493,47 @@ class ExParser(ArgumentParser):
         # The one place that says which option a word is. exman's own options live in a parser of their own,
         # so they are in no list, usage, abbreviation or conflict of this one. The answer differs by version.
         name = arg_string.partition("=")[0]
-        if name.endswith(tuple(_OWN_OPTIONS)):
+        if _THREAD.parse is not None and name.endswith(tuple(_OWN_OPTIONS)):
             own = _own_parser(self)
             if name in own._option_string_actions:
                 return own._parse_optional(arg_string)
         return super()._parse_optional(arg_string)
 
 
+def _listed_words(words):
+    return [words] if isinstance(words, (str, os.PathLike)) else [*words]
+
+
+class _Actions(dict):  # type: ignore[type-arg]
+    """argparse's registry of actions, which all groups share: so add_argument takes volatile= and secret=."""
+
+    def get(self, name, default=None):
+        make = super().get(name, default)
+
+        def made(*args, volatile=False, secret=False, **kwargs):
+            action = make(*args, **kwargs)
+            action.volatile, action.secret = volatile, secret
+            return action
+        return made if callable(make) else make
+
+
+def _family(parser):
+    """The parser and all parsers below it."""
+    family = [parser]
+    for each in family:                                 # it grows while it is walked
+        for action in each._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                family += action.choices.values()
+    return family
+
+
 def _root_of(parser):
     """The folder of all runs: as given, else `exman` beside the script, or where Python started."""
     given = parser._exman
     folder = given.root or os.path.join(_script_folder(), "exman")
-    root = _Root(os.path.abspath(os.path.expanduser(os.fsdecode(folder))))
+    root = _Root(os.path.abspath(os.path.expanduser(folder)))
     root.shared, root.digits = given.shared, given.zfill
     return root
-
-
-def _listed_words(words):
-    return [words] if isinstance(words, (str, os.PathLike)) else [*words]
 
 
 try:
@@ -521,64 +550,15 @@ def _script_path():
     """The user's main script, or '' where there is none, or where the main module is somebody's tool.
 
     A tool lies in the standard library (cProfile), in site-packages (pytest), among installed programs (an
-    entry point, which has no .py), in a zip or in a frozen bundle. Workers of multiprocessing know the script
-    as __mp_main__.
+    entry point, which has no .py), in a zip or in a frozen bundle.
     """
+    # Workers of multiprocessing know the script as __mp_main__.
     script = getattr(sys.modules.get("__mp_main__") or sys.modules.get("__main__"), "__file__", None)
     path = os.path.join(_STARTED_IN, script or "")
     installed = r"/(site|dist)-packages/|/(bin|Scripts)/[^/]*(?<!\.py)\Z"
-    is_tool = (hasattr(sys, "frozen") or path.startswith(os.path.join(os.path.dirname(os.__file__), ""))
+    is_tool = (hasattr(sys, "frozen") or os.path.dirname(os.__file__) + os.sep in path
                or re.search(installed, path.replace(os.sep, "/")))
     return path if os.path.isfile(path) and not is_tool else ""
-
-
-class _Actions(dict):  # type: ignore[type-arg]
-    """argparse's registry of actions, which all groups share: so add_argument takes volatile= and secret=.
-
-    add_subparsers asks it too.
-    """
-
-    def get(self, name, default=None):
-        make = super().get(name, default)
-
-        def made(*args, volatile=False, secret=False, **kwargs):
-            if "parser_class" in kwargs:
-                kwargs["parser_class"] = functools.partial(_made_recordable, kwargs["parser_class"])
-            action = make(*args, **kwargs)
-            action.volatile, action.secret = volatile, secret
-            return action
-        return made if callable(make) else make
-
-
-def _prepare(parser, **given):
-    """Make a parser one that records, with what was given for that."""
-    # staged: by thread and words, the run of its last parse: a script that parses in stages is one run.
-    parser._exman = argparse.Namespace(setters=[], validators=[], staged={}, **given)
-    parser.register("type", bool, _bool)
-    parser._registries["action"] = _Actions(parser._registries["action"])
-
-
-def _made_recordable(make, **kwargs):
-    """A subparser of the script's own kind, whose words are recorded and restored too."""
-    parser = make(**kwargs)
-    if not isinstance(parser, ExParser):
-        parser.__class__ = type(type(parser).__name__, (ExParser, type(parser)), {})
-        _prepare(parser, git=None)
-    return parser
-
-
-def _family(parser):
-    """The parser and all parsers below it."""
-    family = [parser]
-    for each in family:                                 # it grows while it is walked
-        for action in _choosers(each):
-            family += action.choices.values()
-    return family
-
-
-def _choosers(parser):
-    """The actions that hand the rest of the line on to a subparser, which `choices` has by name."""
-    return [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
 
 
 class _Parse:
@@ -602,32 +582,25 @@ class _Parse:
     def load(self, word, explicit=True):
         """Read a file; until the parse ends nothing that it gives is required, and no default of it is read.
 
-        In place, as argparse's intermixed parse does it: usage and help are the script's, and a type that
-        would open or refuse a default is not asked.
+        In place, as argparse's intermixed parse does it. A type may open a default, or refuse it.
         """
-        path = os.path.expanduser(word)
-        if not explicit and not os.path.exists(path):
-            return                                      # default config files are read where they exist
-        file = _File(_config_path(path, _root_of(self.parser)), explicit)
-        file.unknown = _unknown_keys(self.parser, file) if self.whole or file.recorded else []
+        file = _File(_config_path(os.path.expanduser(word), _root_of(self.parser)), explicit)
+        dests = [dest for parser in _family(self.parser) for dest in _dests(parser).values()]
+        file.unknown = _unknown_keys(dests, file) if self.whole or file.recorded else []
         self.files.insert(0, file)
         _EASING.acquire()
         self.undo.append(_EASING.release)
-        for parser in _family(self.parser):
-            dests = [dest for dest in _dests(parser).values() if file.key(dest) is not None]
-            given = {action for dest in dests for action in dest.actions}
-            for group in parser._mutually_exclusive_groups:
-                if not given.isdisjoint(group._group_actions):
-                    self.ease(group, "required", False)
-            for action in given:
-                self.ease(action, "required", False)
+        for dest in dests:
+            if file.key(dest) is None:
+                continue
+            for each in [*dest.actions, *dest.groups]:
+                self.undo.append(functools.partial(setattr, each, "required", each.required))
+                each.required = False
+            for action in dest.actions:
                 if isinstance(action.default, str) and action.default is not SUPPRESS and action.type:
-                    self.ease(action, "default", None)
+                    self.undo.append(functools.partial(setattr, action, "default", action.default))
+                    action.default = None
                     self.spared.add(action)
-
-    def ease(self, what, name, value):
-        self.undo.append(functools.partial(setattr, what, name, getattr(what, name)))
-        setattr(what, name, value)
 
     def put_back(self):
         while self.undo:
@@ -636,18 +609,11 @@ class _Parse:
     def left_out(self):
         """The subcommands that files name and the line has not: the parser, the action, the name."""
         for parser in self.levels:                      # it grows while it is walked
-            for action in _choosers(parser):
-                names = [file.values.get(_column(action.dest, file.own)) for file in self.files]
-                name = next(filter(None, names), None)
-                if name and action not in dict(self.typed):
+            for action, file in itertools.product(parser._actions, self.files):
+                name = file.values.get(_column(action.dest, file.own))
+                is_chooser = isinstance(action, argparse._SubParsersAction)
+                if name and is_chooser and action not in dict(self.typed):
                     yield parser, action, str(name)
-
-    def hints(self):
-        """What a usage error of this parse is likely to mean."""
-        if "ipykernel" in sys.modules and self.words == sys.argv[1:]:
-            yield "in a notebook, call parse_args([])"
-        for _, _, name in self.left_out():
-            yield f"name the subcommand of the file first: {name}, then its options"
 
 
 class _Thread(_local):
@@ -662,17 +628,13 @@ _EASING = RLock()                                       # held while a parser is
 class _OwnAction(Action):
     """An option of exman's: its value belongs to the parse, not to the script's namespace."""
 
-    _orig_class = None                                  # argcomplete asks for it
-
     def __call__(self, parser, namespace, values, option_string=None):
         parse = _THREAD.parse
-        if parse is None:                               # the shell is completing a line
-            return
-        if self.dest != "config":
-            parse.own[self.dest] = values
-        else:
-            parse.configs.add(option_string or "")
+        if self.dest == "config":
+            parse.configs.add(option_string)
             parser._refusing(parse.load, values)
+        else:
+            parse.own[self.dest] = values
 
 
 _OWN_OPTIONS: dict[str, Any] = {
@@ -702,30 +664,25 @@ def _own_parser(parser):
 def _checked(parse, namespace):
     """What is to be recorded, once validators, git and --name have been looked at."""
     settings = parse.parser._exman
-    for parser in parse.levels:
-        for function, message in parser._exman.validators:
-            _validate(function, message, namespace)
+    for function, message in [each for parser in parse.levels for each in parser._exman.validators]:
+        problem = None
+        try:
+            if str(function(namespace)) != "False":     # numpy has a False of its own
+                continue
+        except ArgumentError:
+            raise
+        except Exception as error:
+            problem = error
+        try:
+            message = message.format(**vars(namespace))
+        except Exception as error:                      # {lr:.3f} of None, or braces that are no parameter's
+            problem = error
+        raise ArgumentError(None, f"{message} ({type(problem).__name__}: {problem})" if problem else message)
     must_be_clean = settings.git_assert_clean and "git-dirty" not in parse.own
     state = _git_state(settings.git, must_be_clean) if settings.git else None
     if "name" in parse.own:
         _check_name(parse.own["name"])
     return _record(parse, namespace, state)
-
-
-def _validate(function, message, namespace):
-    problem = None
-    try:
-        if str(function(namespace)) != "False":         # numpy has a False of its own
-            return
-    except ArgumentError:
-        raise
-    except Exception as error:
-        problem = error
-    try:
-        message = message.format(**vars(namespace))
-    except Exception as error:                          # {lr:.3f} of None, or braces that are no parameter's
-        problem = error
-    raise ArgumentError(None, f"{message} ({type(problem).__name__}: {problem})" if problem else message)
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -830,10 +787,14 @@ class _Dest:
         return names
 
     @property
+    def groups(self):
+        """The mutually exclusive groups that one of its options is in."""
+        return [group for group in self.parser._mutually_exclusive_groups
+                if not {*self.actions}.isdisjoint(group._group_actions)]
+
+    @property
     def rivals(self):
-        """The options of its mutually exclusive groups."""
-        groups = [group._group_actions for group in self.parser._mutually_exclusive_groups]
-        return {rival for group in groups if not {*self.actions}.isdisjoint(group) for rival in group}
+        return {rival for group in self.groups for rival in group._group_actions}
 
     def read(self, text):
         """What its type makes of a text; of an option's name, as exman 1.0.0 wrote a flag, its const."""
@@ -857,9 +818,9 @@ def _column(dest, own):
     return dest + "_" if dest.rstrip("_") in own else dest
 
 
-def _unknown_keys(parser, file):
+def _unknown_keys(dests, file):
     """The keys that no option knows; an error where somebody wrote one."""
-    names = [name for each in _family(parser) for dest in _dests(each).values() for name in dest.names]
+    names = [name for dest in dests for name in dest.names]
     known = {*file.own, *[_column(name, file.own) for name in names]}
     unknown = [key for key in file.values if key not in known]
     if file.recorded or not unknown:
