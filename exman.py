@@ -680,8 +680,9 @@ def _checked(parse, namespace):
         raise ArgumentError(None, f"{message} ({type(problem).__name__}: {problem})" if problem else message)
     must_be_clean = settings.git_assert_clean and "git-dirty" not in parse.own
     state = _git_state(settings.git, must_be_clean) if settings.git else None
-    if "name" in parse.own:
-        _check_name(parse.own["name"])
+    name = parse.own.get("name", "none")
+    if not name or _file_name(f"-{name}") != f"-{name}":        # it stands behind a dash
+        raise ValueError(f"--name {name!r:.99}: give {_GOOD_NAME}")
     return _record(parse, namespace, state)
 
 
@@ -1026,7 +1027,7 @@ def _record(parse, namespace, state):
     said = f"commit: {_flow(state.commit)}\ndirty: {_flow(state.dirty)}\n" if state else ""
     notes = [f"git is not recorded whole: {state.problem}"] if state and state.problem else []
     # Of automark=, a dest stands for itself and its value, another word for itself.
-    marks = [_mark_part(str(part)) for word in parse.parser._exman.automark
+    marks = [_file_name(str(part)) for word in parse.parser._exman.automark
              for part in ([word, values[word]] if word in values else [word])]
     shared.append(repr((parse.own, _script_path() or os.getcwd())))
     return argparse.Namespace(
@@ -1223,11 +1224,9 @@ def _git(folder, *words):
 # A run that fails goes the other way, its links first. Who links looks afterwards whether the run is there,
 # and who takes a run away looks afterwards for links: the later of the two sees what the other has done.
 
-_STAMP = "%Y-%m-%d-%H-%M-%S"
 _RUN_NAME = "0*[0-9]{1,15}-[0-9]{4}" + "-[0-9]{2}" * 5 + "(?s:-.*)?"
 _ENTRY_NAME = _RUN_NAME + r"\.yaml"                     # of exman's link to a run, in index/ or a mark
 _PARTS = ("runs", "tmp", "fails")
-_MAX_YAML = 16 << 20                                    # bytes; a config is small, /dev/zero is not
 # A FIFO must not hold a reader up, Windows must not translate line ends; each flag where the system has it.
 _READ_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
@@ -1241,24 +1240,22 @@ class _Root(str):
     def make_run(self, record):
         """Make the run's folder and its links; nothing is left but the number where that fails."""
         part = "tmp" if record.tmp else "runs"
-        ending = f"-{record.name}" if record.name else ""
-        name = f"{self.claim():0{self.digits}d}-{time.strftime(_STAMP)}{ending}"
+        name = f"{self.claim():0{self.digits}d}-" + time.strftime("%Y-%m-%d-%H-%M-%S")
+        name += f"-{record.name}" if record.name else ""
         run, stage = Run(self, part, name, maker=os.getpid()), f"{self}/{part}/.{name}"
         try:
             self.make_folder(f"{self}/{part}")
             os.mkdir(stage)
             self.share(stage)
             self.create(f"{stage}/params.yaml", _params(run, record), synced=True)
-            if record.diff is not None:
+            if record.diff:
                 self.create(f"{stage}/changes.diff", record.diff)
             _rename(stage, run._folder())
             self.enlist(run, record)
-        except BaseException:
-            _remove_tree(stage)
-            try:
-                self.delete(part, name)
-            except OSError:
-                pass                                    # the first error is the one to tell
+        except BaseException:                           # the first error is the one to tell
+            import shutil
+            _try(shutil.rmtree, stage)
+            _try(self.delete, part, name)
             raise
         return run
 
@@ -1276,6 +1273,7 @@ class _Root(str):
 
     def move_to_fails(self, part, name):
         """Move a run to fails/, its links first; they come back where it has to stay."""
+        import shutil
         source, target, copied = f"{self}/{part}/{name}", f"{self}/fails/{name}", f"{self}/fails/.{name}"
         self.make_folder(f"{self}/fails")
         entries = self.unlist(name)
@@ -1286,12 +1284,11 @@ class _Root(str):
                 if error.errno != errno.EXDEV:
                     raise
                 # Another disk: neither side is in sight unless whole.
-                import shutil
                 shutil.copytree(source, copied, symlinks=True)
                 os.rename(copied, target)
                 self.delete(part, name)
         except BaseException:
-            _remove_tree(copied)
+            _try(shutil.rmtree, copied)
             for entry in entries:                       # a 0.1.x mark comes back as one of today's
                 self.link(os.path.dirname(entry), name)
             raise
@@ -1314,7 +1311,10 @@ class _Root(str):
         for entry, name in {**listed, **marked}.items():
             try:
                 os.stat(f"{self}/runs/{name}/params.yaml")
-                if not _leads(entry) and (_unlink(entry) or entry in listed):
+                # In a clone with core.symlinks=false a link is a file of its text.
+                is_file = os.path.isfile(entry) and not os.path.islink(entry)
+                leads = _bytes(entry)[:2] != b".." if is_file else os.path.exists(entry)
+                if not leads and (_unlink(entry) or entry in listed):
                     self.link(os.path.dirname(entry), name)
                     yield f"made {entry[len(self) + 1:]}"
             except FileNotFoundError:
@@ -1325,14 +1325,11 @@ class _Root(str):
             other = found.setdefault(_number(name), name)
             if name != other:
                 _say(f"one number, two runs: {other} and {name}")
-        ids = f"{self}/.ids"
-        if found and os.path.isdir(ids) and not os.path.exists(_claim_path(self, max(found))):
-            # It has come from elsewhere: without the marker, the next claim is above all runs.
-            if _unlink(f"{ids}/.{os.stat(ids).st_ino}"):
-                yield f"the next run's number is above {max(found)}"
+        if found and os.path.isdir(f"{self}/.ids") and self.hold(max(found)):
+            yield f"took the number {max(found)}: its run has come from elsewhere"
 
     def enlist(self, run, record):
-        """Link a new run into the index and its automarks; one of --tmp has neither."""
+        """Link a run into the index and its automarks; one of --tmp has neither."""
         if not run.tmp:
             self.link(f"{self}/index", run.name)
             for key in record.marks:
@@ -1342,12 +1339,10 @@ class _Root(str):
         """The folder of a mark, spelled as it is there: Windows and macOS do not tell `Best` from `best`."""
         folder = str(self)
         for part in ("marked", *key.split("/")):
-            names = _listed(folder)
-            if part not in names:
-                part = next((name for name in names if name.casefold() == part.casefold()), part)
-            folder = f"{folder}/{part}"
+            names = {name.casefold(): name for name in _listed(folder)}
+            folder = f"{folder}/{names.get(part.casefold(), part)}"
             if os.path.islink(folder):
-                raise OSError(errno.ELOOP, "is a link, and may lead out of the root: remove it", folder)
+                raise ValueError(f"{_shown(folder)}: is a link, and may lead out of the root: remove it")
         return folder
 
     def link(self, folder, name):
@@ -1368,18 +1363,16 @@ class _Root(str):
     def unlist(self, name, marks=""):
         """Take a run out of index and marks, or out of those that start so; return its entries there."""
         entries = [] if marks else [f"{self}/index/{name}.yaml"]
-        entries += [f"{os.path.dirname(runs[name])}/{name}{end}" for mark, runs in _marks(self, []).items()
-                    if name in runs and f"{mark}/".startswith(marks) for end in ("", ".yaml")]
+        entries += [runs[name] for mark, runs in _marks(self, []).items()
+                    if name in runs and f"{mark}/".startswith(marks)]
         return [entry for entry in entries if _unlink(entry)]
 
     def claim(self):
-        """Take the next number, for ever.
+        """Take the next number, for ever: a file that exclusive create makes once, on any file system.
 
-        A claim is a file that exclusive create makes once, on any file system; inside stands who holds it.
-        Claims are listed to know where to start, a thousand at most; a listing that is stale on another node
-        costs a few probes and never a number twice. A root without claims (of exman 0.1.x, or copied without
-        hidden files) is listed once: claims count where a marker names the inode of their folder, which a
-        copy does not have.
+        Claims are listed to know where to start; a listing that is stale on another node costs a few probes
+        and never a number twice. A root of exman 0.1.x, or a copy, is listed once: claims count where a
+        marker names the inode of their folder.
         """
         ids = f"{self}/.ids"
         self.make_folder(ids)
@@ -1390,22 +1383,25 @@ class _Root(str):
         taken = [block * 1000, *claims]
         if not (is_marked and claims):                  # a stale view of a new block shows it empty
             taken += [_number(name) for _, name in _all_runs(self)]
-        for number in itertools.count(max(taken) + 1):
-            claim = _claim_path(self, number)
-            self.make_folder(os.path.dirname(claim))
-            if self.create(claim, _holder(os.getpid())):
-                break
+        number = max(taken) + 1
+        while not self.hold(number, _holder(os.getpid())):
+            number += 1
         if not is_marked:
             self.create(marker)
         return number
+
+    def hold(self, number, holder=b""):
+        """Claim a number, by a file that says who holds it; False where it is taken."""
+        claim = _claim_path(self, number)
+        self.make_folder(os.path.dirname(claim))
+        return self.create(claim, holder)
 
     def make_folder(self, path):
         """Make a folder and those above it; one that is there stays as it is."""
         if os.path.isdir(path):
             return
-        parent = os.path.dirname(path)
-        if parent != path:
-            self.make_folder(parent)
+        if os.path.dirname(path) != path:
+            self.make_folder(os.path.dirname(path))
         try:
             os.mkdir(path)
             self.share(path)
@@ -1427,10 +1423,10 @@ class _Root(str):
     def create(self, path, data=b"", synced=False):
         """Write a new file, never through a planted link; False where one of this name is there already."""
         try:
-            with open(path, "xb", buffering=0) as file:
-                while data:
-                    data = data[file.write(data):]
+            with open(path, "xb") as file:
+                file.write(data)
                 if synced:
+                    file.flush()
                     _sync(file)
         except OSError as error:
             # Of open, which alone names the path: FileExistsError, and EPERM where sshfs means that.
@@ -1445,10 +1441,7 @@ class _Root(str):
         """Let the group do what the owner may; by chmod, for the umask belongs to all of the script."""
         if self.shared:
             mode = os.stat(path).st_mode
-            try:
-                os.chmod(path, mode | (mode & 0o700) >> 3)
-            except OSError:
-                pass                                    # FAT and some mounts have no modes
+            _try(os.chmod, path, mode | (mode & 0o700) >> 3)    # FAT and some mounts have no modes
 
 
 def _sync(file):
@@ -1459,20 +1452,11 @@ def _sync(file):
             raise
 
 
-def _leads(entry):
-    """Whether an entry leads to a file or is one; in a clone with core.symlinks=false it is a link's text."""
-    try:
-        text = _bytes(entry)
-    except (OSError, ValueError):
-        text = b""
-    return os.path.exists(entry) and not text.startswith(b"..")
-
-
 def _params(run, record):
     """params.yaml: the parameters, then the run's own root, time and id."""
     moment = "{}-{}-{}T{}:{}:{}".format(*run.name.split("-")[1:7])
     own = f"root: {_flow(f'{run._part}/{run.name}')}\ntime: '{moment}'\nid: {run.id}\n"
-    return (record.body + own).encode("utf-8")
+    return (record.body + own).encode()
 
 
 def _rename(source, target):
@@ -1483,6 +1467,14 @@ def _rename(source, target):
         except PermissionError:
             time.sleep(0.02)
     os.rename(source, target)
+
+
+def _try(function, *args):
+    """Make a call that may fail without a word."""
+    try:
+        function(*args)
+    except OSError:
+        pass
 
 
 def _listed(folder):
@@ -1500,57 +1492,37 @@ def _unlink(path):
     return True
 
 
-def _remove_tree(path):
-    import shutil
-    shutil.rmtree(path, ignore_errors=True)
-
-
 def _claim_path(root, number):
     return f"{root}/.ids/{number // 1000}/{number}"
 
 
 # What stands in no file name on Linux, macOS or Windows, or breaks a line of a listing.
 _NOT_IN_NAMES = r"[\x00-\x1f\x7f-\x9f/\\:*?\"<>|\u2028\u2029\ud800-\udfff]"
-# That, a run, a hidden name, blanks and dots that Windows drops, its devices.
-_NO_NAME = (rf"(?s).*{_NOT_IN_NAMES}.*|{_RUN_NAME}|[. ].*|.*[. ]|"
-            r"(?i:con|prn|aux|nul|(?:com|lpt)[0-9\xb9\xb2\xb3])\s*(?:\..*)?")
-_MAX_NAME = 180                                         # bytes: 255 less number, time, .yaml and a hidden end
+# Nothing, a run's name, a device of Windows.
+_NO_NAME = rf"(?s)|{_RUN_NAME}|(?i:con|prn|aux|nul|(?:com|lpt)[0-9\xb9\xb2\xb3])\s*(?:\..*)?"
+_GOOD_NAME = "1 to 180 bytes that every system has in names, no dots or blanks around, no run"
 
 
-def _check_name(name):
-    """Refuse, by ValueError, a --name that cannot end a folder's name."""
-    if not name or not _is_name(f"-{name}"):            # -aux and -.x are names as any other
-        raise ValueError(f"--name {name!r:.99}: give {_GOOD_NAME}")
+def _file_name(text):
+    """The name nearest to any text: `a/b` -> `a-b`, `.x.` -> `x`, nothing -> `-`, `con` -> `-con`."""
+    encoding = sys.getfilesystemencoding()
+    # Of 255 bytes a number, a time, `.yaml` and a hidden end take the others.
+    name = text.encode(encoding, "replace")[:181].decode(encoding, "ignore")
+    name = _pattern(_NOT_IN_NAMES).sub("-", name).strip(". ")
+    return f"-{name}" if _pattern(_NO_NAME).fullmatch(name) else name
 
 
 def _check_mark(key):
     """A mark's key as it is, if it is a relative path of names and not meant for a run."""
     parts = key.split("/")
-    if key.isdigit() or len(parts) > 16 or not all(map(_is_name, parts)):
+    if key.isdigit() or len(parts) > 16 or [*map(_file_name, parts)] != parts:
         raise ValueError(f"{key!r:.99}: it comes first, such as best/lr; its parts: {_GOOD_NAME}")
     return key
 
 
-_GOOD_NAME = f"1 to {_MAX_NAME} bytes that every system has in names, no dots or blanks around, no run"
-
-
-def _mark_part(text):
-    """A folder's name for any value: `a/b` -> `a-b`, `.x.` -> `x`, nothing -> `-`, `con` -> `-con`."""
-    encoding = sys.getfilesystemencoding()              # a name's bound is in bytes
-    name = text.encode(encoding, "replace")[:_MAX_NAME].decode(encoding, "ignore")
-    name = _pattern(_NOT_IN_NAMES).sub("-", name).strip(". ")
-    return name if _is_name(name) else f"-{name}"
-
-
-def _is_name(part):
-    """Whether a text can name a folder on Linux, macOS and Windows, and is no run's name."""
-    # One byte more, for the dash before a name.
-    return not _pattern(_NO_NAME).fullmatch(part) and 0 < len(part.encode()) <= _MAX_NAME + 1
-
-
 def _config_path(word, root):
     """The file of a run that a path, a run's folder, number or name names."""
-    if _is_number(word) or not os.path.lexists(word):
+    if word.isdigit() or not os.path.lexists(word):
         where = f" in {_shown(root)}, and no such file"
         word = os.path.join(root, *_one_run(_by_name(_all_runs(root)), word, where))
     return os.path.join(word, "params.yaml") if os.path.isdir(word) else word
@@ -1582,15 +1554,10 @@ def _all_runs(root):
 def _run_names(root, part):
     """The names of the runs in runs/, tmp/ or fails/, by number; what else lies there is not exman's."""
     names = filter(_pattern(_RUN_NAME).fullmatch, _listed(f"{root}/{part}"))
-    return sorted(names, key=lambda name: (_number(name), name))
-
-
-def _is_number(text):
-    return text.isascii() and text.isdigit()
+    return sorted(sorted(names), key=_number)
 
 
 def _number(name):
-    """The number of a run's name."""
     return int(name.partition("-")[0])
 
 
@@ -1598,21 +1565,19 @@ def _read_text(path):
     """Read a small regular file of UTF-8; ValueError says what it is instead."""
     try:
         with open(path, "rb", opener=lambda name, _: os.open(name, _READ_FLAGS)) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise ValueError("this is no regular file")
-            data = file.read(_MAX_YAML + 1)
-        if len(data) > _MAX_YAML:
-            raise ValueError(f"larger than {_MAX_YAML >> 20} MiB, so no file of parameters")
-        return data.decode("utf-8")
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode) or found.st_size > 16 << 20:
+                raise ValueError("this is no regular file of at most 16 MiB")
+            return file.read().decode()
     except (OSError, ValueError) as error:              # also of a path with NUL, and of what is no UTF-8
         raise ValueError(f"{_shown(path):.999}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _reason(error):
-    """One line: the path, what the system says, and what to do about what people meet."""
+    """An error in one line: the path, what the system says, and what to do about what people meet."""
+    path = _shown(getattr(error, "filename", None) or "")
     code = errno.errorcode.get(getattr(error, "errno", 0), "unknown")
     advice = next((words for codes, words in _ADVICE.items() if code in codes), "")
-    path = _shown(getattr(error, "filename", None) or "")
     return ": ".join(filter(None, [path, getattr(error, "strerror", None) or str(error), advice]))
 
 
@@ -1639,27 +1604,28 @@ def _shown(path):
 #   .launches/<job>/<digest>.runs.<run>      a job of Slurm made it: requeued, it goes on in it
 #   .launches/<job>/2.<run>                  the second time again, it went on in it or made it
 
-_JOB = ("SLURM_CLUSTER_NAME", "SLURM_JOB_ID", "SLURM_RESTART_COUNT", "PBS_JOBID", "LSB_JOBID", "LSB_JOBINDEX")
-_TASK = ("SLURM_JOB_ID", "SLURM_CLUSTER_NAME", "SLURM_ARRAY_TASK_ID", "SLURM_STEP_ID")
-# What each launcher sets: the variables of a process's rank, of the number of ranks ('': none is set), and of
-# that on its node ('': not needed); the variables that tell one launch from another. The inner first:
-# torchrun runs in the tasks of the others, and hydra's proxies, which start ranks, in those of srun.
-_LAUNCHERS = (
-    ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT")),
-    ("HOROVOD_RANK", "HOROVOD_SIZE", "", ("HOROVOD_GLOO_RENDEZVOUS_ADDR", "HOROVOD_GLOO_RENDEZVOUS_PORT")),
-    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "",
-     ("PMIX_NAMESPACE", "OMPI_MCA_orte_precondition_transports")),
-    ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_LOCAL_SIZE", ("SLURM_STEP_ID",)),
-    ("PALS_RANKID", "PALS_SIZE", "", ("PALS_APID",)),
-    ("FLUX_TASK_RANK", "FLUX_JOB_SIZE", "", ("FLUX_JOB_ID",)),
-    ("JSM_NAMESPACE_RANK", "JSM_NAMESPACE_SIZE", "", ("JSM_NAMESPACE_ID", "PMIX_NAMESPACE")),
-    ("PMI_RANK", "PMI_SIZE", "MPI_LOCALNRANKS", ("SLURM_STEP_ID",)),
-    ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "", ("SLURM_STEP_ID",)),
-    ("PMIX_RANK", "", "", ("PMIX_NAMESPACE",)),
-)
+_JOB = "SLURM_CLUSTER_NAME SLURM_JOB_ID SLURM_RESTART_COUNT PBS_JOBID LSB_JOBID LSB_JOBINDEX".split()
+_TASK = "SLURM_JOB_ID SLURM_CLUSTER_NAME SLURM_ARRAY_TASK_ID SLURM_STEP_ID".split()
+# What each launcher sets: the variables of a process's rank, of the number of ranks (-: none is set), and of
+# that on its node (-: not needed); then those that tell one launch from another. The inner first: torchrun
+# runs in the tasks of the others, and hydra's proxies, which start ranks, in those of srun.
+_LAUNCHERS = [*map(str.split, """\
+RANK                  WORLD_SIZE            LOCAL_WORLD_SIZE TORCHELASTIC_RUN_ID MASTER_ADDR MASTER_PORT
+HOROVOD_RANK          HOROVOD_SIZE          - HOROVOD_GLOO_RENDEZVOUS_ADDR HOROVOD_GLOO_RENDEZVOUS_PORT
+OMPI_COMM_WORLD_RANK  OMPI_COMM_WORLD_SIZE  - PMIX_NAMESPACE OMPI_MCA_orte_precondition_transports
+MV2_COMM_WORLD_RANK   MV2_COMM_WORLD_SIZE   MV2_COMM_WORLD_LOCAL_SIZE SLURM_STEP_ID
+PALS_RANKID           PALS_SIZE             - PALS_APID
+FLUX_TASK_RANK        FLUX_JOB_SIZE         - FLUX_JOB_ID
+JSM_NAMESPACE_RANK    JSM_NAMESPACE_SIZE    - JSM_NAMESPACE_ID PMIX_NAMESPACE
+PMI_RANK              PMI_SIZE              MPI_LOCALNRANKS SLURM_STEP_ID
+SLURM_PROCID          SLURM_STEP_NUM_TASKS  - SLURM_STEP_ID
+PMIX_RANK             -                     - PMIX_NAMESPACE
+""".splitlines())]
 
+_env: Any = functools.partial(os.environ.get, default="")
+_HOST = os.uname().nodename if hasattr(os, "uname") else _env("COMPUTERNAME")
 _PARSES = itertools.count()                     # the n-th run of one rank is the n-th run of every rank
-_LEFT = os.environ.get("EXMAN_RUNS", "").split("\n")    # what the parent of this process left for its workers
+_LEFT = _env("EXMAN_RUNS").split("\n")          # what the parent of this process left for its workers
 _BEQUEST = []                                   # what this process leaves for its own
 
 
@@ -1673,17 +1639,18 @@ def _launch(root, record, earlier):
     of_launch = f"{root}/.launches/" + _digest(f"{launch} {nth}")
     of_job = f"{root}/.launches/" + _digest(f"{[*map(_env, _TASK)]} {digest} {nth}")
     mine = earlier if earlier and earlier._maker == os.getpid() else None
-    joined = _inherited(root, digest)
-    if not joined and rank > 0 and not mine:
-        joined = _awaited(root, of_launch, digest, rank)
-    run, news = joined, ""
+    run, news = _inherited(root, digest), ""
+    if not run and rank > 0 and not mine:
+        seconds = float(_env("EXMAN_WAIT") or 60)
+        otherwise = f"found no run of its job within {seconds:g} s (EXMAN_WAIT): it makes its own"
+        run = _found(root, of_launch, digest, rank, seconds, f"rank {rank} {otherwise}", _age() + seconds)
     if not run and start > 0:
         run = _requeued(root, of_job, digest, start, record)
         news = " goes on" if run else ""
     if not run and mine and mine._base.take_over(mine, record):
         run = mine
     run = run or root.make_run(record)
-    if not joined:
+    if run._maker == os.getpid():
         if rank == 0:
             _publish(run, of_launch, digest, rank)
         if _env("SLURM_JOB_ID"):
@@ -1731,21 +1698,76 @@ def _worker():
     return re.sub(r"[^\w.-]", "-", worker.name) if imports or process.parent_process() else "", imports
 
 
+def _found(root, folder, digest, who, seconds, otherwise, age=float("inf")):
+    """The run that is published here within so many seconds, new to this rank or start of a job.
+
+    None where its parameters are others, or, as is said then, where there is none; age: how old it may be.
+    """
+    root.make_folder(folder)
+    deadline = time.monotonic() + seconds
+    while True:
+        os.utime(folder)                        # else a network mount may go on saying that nothing is there
+        since = os.stat(folder).st_mtime - age  # by the clock that dates what is published
+        found = []
+        for entry in os.scandir(folder):
+            words = _pattern(rf"([\w-]+)\.(runs|tmp)\.({_RUN_NAME})").fullmatch(entry.name)
+            if words and entry.stat().st_mtime >= since:
+                found.append((words[1] == digest, words[3], words[2]))
+        for is_ours, name, part in sorted(found, reverse=True):     # its own parameters first, and the newest
+            if root.create(f"{folder}/{who}.{name}"):
+                return Run(root, part, name, rank=str(who)) if is_ours else None
+        if time.monotonic() > deadline:
+            _say(otherwise)
+            return None
+        time.sleep(0.1)
+
+
+def _requeued(root, folder, digest, start, record):
+    """The run in which this start of a job of Slurm goes on; out of fails/ where it had failed."""
+    otherwise = "this job was requeued, and no run of its earlier starts has these parameters: a new one"
+    run = _found(root, folder, digest, start, 0, otherwise)
+    if not run:
+        return None
+    run._maker, run._rank = os.getpid(), ""
+    _try(os.rename, f"{root}/fails/{run.name}", f"{root}/{run._part}/{run.name}")      # where it had failed
+    _try(root.enlist, run, record)
+    if not os.path.isdir(run._folder()):
+        return None
+    _try(os.unlink, f"{run._folder()}/end.yaml")
+    # It counts as running while this process is there.
+    root.write_whole(_claim_path(root, run.id), _holder(os.getpid()))
+    return run
+
+
+def _publish(run, folder, digest, who):
+    """Leave word of a run for the other processes of its job; once in a while, remove what old jobs left."""
+    try:
+        run._base.make_folder(folder)
+        run._base.create(f"{folder}/{who}.{run.name}")
+        run._base.create(f"{folder}/{digest}.{run._part}.{run.name}")
+        for old in os.scandir(os.path.dirname(folder)) if run.id % 100 == 1 else ():
+            if old.stat().st_mtime < time.time() - 60 * 86400:      # a requeue may come weeks later
+                import shutil
+                shutil.rmtree(old.path, ignore_errors=True)
+    except OSError as error:
+        _say(f"the other processes of this job may not find run {run.id}: {_reason(error)}")
+
+
 def _job(launchers=_LAUNCHERS):
     """The rank that the inmost launcher gave this process, and a name of its launch; -1 where it is alone."""
     if not launchers or _worker()[0]:
         return -1, ""
-    (rank_name, size_name, local_name, names), *outer = launchers
+    (rank_name, size_name, local_name, *names), *outer = launchers
     rank, size, local = _count(rank_name), _env(size_name), _env(local_name)
     # SLURM_PROCID alone is a batch script's, RANK alone a script's own; a rank of a size of 1 is no job.
-    is_rank = rank >= 0 and (not size_name or _count(size_name) > max(rank, 1))
+    is_rank = rank >= 0 and (size_name == "-" or _count(size_name) > max(rank, 1))
     starter = _starter(local_name if local else rank_name) if is_rank else -1
     if starter < 0:
         return _job(outer)
     # A script may have set RANK itself, perhaps in the tasks of another launcher.
     around = _job(outer)[1] if rank_name == "RANK" and not local else ""
     is_local = "MASTER_ADDR" in names and _env("MASTER_ADDR").startswith(("127.", "localhost", "::1"))
-    launch = [rank_name, size, around, _host() if is_local else "", *map(_env, [*_JOB, *names])]
+    launch = [rank_name, size, around, _HOST if is_local else "", *map(_env, _JOB + names)]
     if (local and local == size) or (is_local and not local and not around):
         # On one node: torchrun's names may be `none` and port 29500 each time. Without /proc, no more.
         launch += [_holder(starter) if _started(starter) else "", _env("TORCHELASTIC_RESTART_COUNT")]
@@ -1755,14 +1777,10 @@ def _job(launchers=_LAUNCHERS):
     return rank, _digest(repr(launch))
 
 
-def _env(name):
-    return os.environ.get(name, "")
-
-
 def _count(name):
     """A rank or a size as a launcher wrote it, -1 where that is no number."""
     text = _env(name)
-    return int(text) if _is_number(text) and len(text) < 10 else -1
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
 
 
 def _starter(variable):
@@ -1778,14 +1796,19 @@ def _starter(variable):
     return pid
 
 
+def _age():
+    """How many seconds this process is there, where that can be known.
+
+    Not by /proc/uptime: that may be the container's, and starts count from the boot of the host.
+    """
+    ticks = _started(os.getpid())
+    return max(0, time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")) if ticks else 0
+
+
 @functools.lru_cache(maxsize=None)
 def _holder(pid):
     """What names a process that is there, as claims have it; kept, for /proc is slow to read."""
-    return f"{_host()} {pid} {_started(pid)} \n".encode("utf-8", "replace")
-
-
-def _host():
-    return os.uname().nodename if hasattr(os, "uname") else _env("COMPUTERNAME")
+    return f"{_HOST} {pid} {_started(pid)} \n".encode("utf-8", "replace")
 
 
 def _started(pid):
@@ -1807,71 +1830,6 @@ def _proc(pid, name):
             return file.read()
     except OSError:
         return ""
-
-
-def _awaited(root, folder, digest, rank):
-    """The run that rank 0 publishes; None where it has other parameters, or the time is up."""
-    seconds, ticks = float(_env("EXMAN_WAIT") or 60), _started(os.getpid())
-    # Not by /proc/uptime: that may be the container's, and starts count from the boot of the host.
-    age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK") if ticks else 0
-    return _found(root, folder, digest, rank, seconds, max(age, 0) + seconds,
-                  f"rank {rank} found no run of its job within {seconds:g} s (EXMAN_WAIT): it makes its own")
-
-
-def _found(root, folder, digest, who, seconds, age, otherwise):
-    """A run that is published here within so many seconds, new to this rank or start of a job.
-
-    None where its parameters are others, or, after it was said, where there is none; age: how old it may be.
-    """
-    root.make_folder(folder)
-    deadline = time.monotonic() + seconds
-    while True:
-        os.utime(folder)                        # else a network mount may go on saying that nothing is there
-        since = os.stat(folder).st_mtime - age  # by the clock that dates what is published
-        found = []
-        for entry in os.scandir(folder):
-            words = _pattern(rf"([\w-]+)\.(runs|tmp)\.({_RUN_NAME})").fullmatch(entry.name)
-            if words and entry.stat().st_mtime >= since:
-                found.append((words[1] == digest, words[3], words[2]))
-        for is_ours, name, part in sorted(found, reverse=True):     # its own parameters first, and the newest
-            if root.create(f"{folder}/{who}.{name}"):
-                return Run(root, part, name, rank=str(who)) if is_ours else None
-        if time.monotonic() > deadline:
-            _say(otherwise)
-            return None
-        time.sleep(0.1)
-
-
-def _publish(run, folder, digest, who):
-    """Leave word of a run for the other processes of its job; once in a while, remove what old jobs left."""
-    try:
-        run._base.make_folder(folder)
-        run._base.create(f"{folder}/{who}.{run.name}")
-        run._base.create(f"{folder}/{digest}.{run._part}.{run.name}")
-        for old in os.scandir(os.path.dirname(folder)) if run.id % 100 == 1 else ():
-            if old.stat().st_mtime < time.time() - 60 * 86400:       # a requeue may come weeks later
-                _remove_tree(old.path)
-    except OSError as error:
-        _say(f"the other processes of this job may not find run {run.id}: {_reason(error)}")
-
-
-def _requeued(root, folder, digest, start, record):
-    """The run in which this start of a job of Slurm goes on; out of fails/ where it had failed."""
-    run = _found(root, folder, digest, start, 0, float("inf"),
-                 "this job was requeued, and no run of its earlier starts has these parameters: a new one")
-    if run:
-        run._maker, run._rank = os.getpid(), ""
-        try:
-            os.rename(f"{root}/fails/{run.name}", f"{root}/{run._part}/{run.name}")
-            root.enlist(run, record)
-        except OSError:
-            pass                                # it had not failed
-        if os.path.isdir(run._folder()):
-            _unlink(f"{run._folder()}/end.yaml")
-            # It counts as running while this process is there.
-            root.write_whole(_claim_path(root, run.id), _holder(os.getpid()))
-            return run
-    return None
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -2593,7 +2551,7 @@ def _unended(root, name):
         pid, start = map(int, numbers)
     except ValueError:
         return "unknown"
-    if host != _host() or os.name != "posix":           # os.kill would end it there
+    if host != _HOST or os.name != "posix":           # os.kill would end it there
         return "unknown"
     now = _started(pid)
     if start and now:                                   # the number of a process is used again

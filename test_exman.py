@@ -2486,7 +2486,7 @@ class TestNumbers(RootCase):
         self.make()
         claim = self.root / ".ids" / "0" / "1"
         name = self.names()[0]
-        self.assertEqual(claim.read_text(), f"{exman._host()} {os.getpid()} {exman._started(os.getpid())} \n")
+        self.assertEqual(claim.read_text(), f"{exman._HOST} {os.getpid()} {exman._started(os.getpid())} \n")
         self.assertEqual(exman._unended(str(self.root), name), "running")
         whole = claim.read_text()
         for text in ("", whole[:3], whole[:-4], "a b c", b"\xff"):
@@ -3238,7 +3238,7 @@ class TestAutomark(RootCase):
         parser.add_argument("--v", nargs="?")
         for number, (text, part) in enumerate((
                 ("a/b", "a-b"), ("..", "-"), (".", "-"), (".hidden", "hidden"), ("", "-"), ("/etc/passwd", "-etc-passwd"), ("a\\b", "a-b"), (" x ", "x"),
-                ("\n", "-"), ("caf\u00e9 \U0001f600", "caf\u00e9 \U0001f600"), ("caf\udce9", "caf-"), ("x" * 999, "x" * 180), ("\u00e9" * 999, "\u00e9" * 90),
+                ("\n", "-"), ("caf\u00e9 \U0001f600", "caf\u00e9 \U0001f600"), ("caf\udce9", "caf-"), ("x" * 999, "x" * 181), ("\u00e9" * 999, "\u00e9" * 90),
                 ("con", "-con"), ("Nul.txt", "-Nul.txt"), ("a.", "a"), (" . a . ", "a"), ("../..", "-"), ("~", "~"), ("\u65e5" * 300, "\u65e5" * 60),
                 ("000001-2026-01-01-00-00-00", "-000001-2026-01-01-00-00-00"), ("1.5", "1.5")), 1):
             with self.subTest(text[:20]):
@@ -3269,7 +3269,7 @@ class TestConfigFilesThatMeanHarm(RootCase):
         (folder / "deep").write_text("lr: " + "[" * 100000 + "\n")
         (folder / "tag").write_text("lr: !!python/object/apply:os.system ['touch pwned']\n")
         cases = {"binary": "utf-8", "nul": "line 1", "folder": os.path.join("folder", "params.yaml"), "odd": os.path.join("odd", "params.yaml"),
-                 "sparse": "larger than 16 MiB", "deep": "line 1", "tag": "tag", "missing": "no run missing in ",
+                 "sparse": "no regular file of at most 16 MiB", "deep": "line 1", "tag": "tag", "missing": "no run missing in ",
                  "nul\0in it": "no such file", "12": "no run 12 in ", "9" * 5000: "", "x" * 5000: "no such file"}
         if hasattr(os, "mkfifo"):
             os.mkfifo(str(folder / "fifo"))
@@ -3928,7 +3928,7 @@ class LaunchTest(LaunchCase):
         self.assertEqual((self.runs(), self.runs("fails")), ([name], []))
         self.assertTrue((self.root / "index" / f"{name}.yaml").exists())
         self.assertTrue((self.root / "runs" / name / "checkpoint").exists())
-        self.assertEqual([words.split()[0] for words in (before, claim.read_text())], [exman._host()] * 2)
+        self.assertEqual([words.split()[0] for words in (before, claim.read_text())], [exman._HOST] * 2)
         self.assertNotEqual(before, claim.read_text())  # it runs while the process of the second start is there
 
     def test_requeued_job_whose_run_was_deleted_makes_a_new_one(self):
@@ -5127,7 +5127,7 @@ class TestEnded(TableCase):
         if claim is not None:
             (self.root / ".ids" / "0").mkdir(parents=True)
             (self.root / ".ids" / "0" / "1").write_text("{} {} {} \n".format(*claim))
-        with mock.patch.object(exman, "_host", lambda: host):
+        with mock.patch.object(exman, "_HOST", host):
             row, = self.rows(ended=True, fails=True)
         self.clear()
         return row["status"], row["seconds"] if row["seconds"] == row["seconds"] else None
