@@ -718,11 +718,9 @@ class _File:
         if not re.search(r"(?m)^[ \t\r]*[^# \t\r\n]", text):
             text = "{}"                                 # a file of comments sets nothing
         try:
-            plain = _resolve_old if _pattern(_OLD_END).search(text) else _resolve
-            self.values, self.text = _parse_yaml(text, plain, plain)    # by key
+            self.values, self.text = _parse_yaml(text)  # by key
             # The text of each scalar, as one types it: .inf and .nan as float() reads them.
-            as_typed = functools.partial(re.sub, r"(?i)\.(?=(inf|nan)\Z)", "")
-            self.texts, _ = _parse_yaml(text, as_typed, _resolve)
+            self.texts, _ = _parse_yaml(text, functools.partial(re.sub, r"(?i)\.(?=(inf|nan)\Z)", ""))
             part = str(self.values.get("root")).partition("/")[0]
             self.recorded = part in _PARTS and self.values.keys() >= {*_OWN_KEYS}
             self.meta = _meta(text if self.recorded else "")
@@ -1879,22 +1877,18 @@ def _key_text(key):
 def _flow(value, depth=0):
     """value -> its text on one line: ["a", 2.5] -> '[a, 2.5]'; depth counts the lists and dicts around it."""
     kind = type(value)
+    if kind is int and abs(value) >= _HUGE:
+        raise YAMLError(f"an integer of more than {_DIGITS} digits")
     if kind in _EMITTERS:
         return _EMITTERS[kind](value)
-    if kind is not list and kind is not dict:
-        raise YAMLError(f"a {kind.__name__[:60]} is not plain: give None, bool, int, float, str, list, dict")
     if depth == _NESTING:
         raise YAMLError(f"more than {_NESTING} lists and dicts within each other")
     if kind is list:
         return "[" + ", ".join([_flow(item, depth + 1) for item in value]) + "]"
-    return "{" + ", ".join([
-        f"{_key_text(key)}: {_flow(item, depth + 1)}" for key, item in value.items()]) + "}"
-
-
-def _int_text(value):
-    if abs(value) >= _HUGE:
-        raise YAMLError(f"an integer of more than {_DIGITS} digits")
-    return repr(value)
+    if kind is dict:
+        pairs = [f"{_key_text(key)}: {_flow(item, depth + 1)}" for key, item in value.items()]
+        return "{" + ", ".join(pairs) + "}"
+    raise YAMLError(f"a {kind.__name__[:60]} is not plain: give None, bool, int, float, str, list, dict")
 
 
 def _float_text(value):
@@ -1908,21 +1902,15 @@ def _str_text(text):
     """The plainest text that every reader takes for this string: adam, 'no', "two\\nlines"."""
     if not text.isprintable() or max(text, default="") > "\uffff":
         text.encode()  # an error for a lone surrogate, which is no character
-        return '"' + "".join(map(_escaped, text)) + '"'
+        return '"' + text.encode("unicode_escape").decode().replace('"', '\\"') + '"'
     if text.lower() not in _WORDS and _pattern(_PLAIN_WORDS).fullmatch(text):
         return text
     return "'" + text.replace("'", "''") + "'"
 
 
-def _escaped(char):
-    if char.isprintable() and char <= "\uffff" and char not in '"\\':
-        return char
-    return '\\"' if char == '"' else char.encode("unicode_escape").decode()
-
-
 # Exact types only: the repr of a numpy float or of a `class E(str, Enum)` is no YAML.
 _EMITTERS: dict[type, Any] = {
-    str: _str_text, bool: lambda value: "true" if value else "false", int: _int_text, float: _float_text,
+    str: _str_text, bool: lambda value: "true" if value else "false", int: repr, float: _float_text,
     type(None): lambda value: "null"}
 # A letter first: what starts with a digit, a sign or a dot may be a number, a time or a date to some reader.
 _PLAIN_WORDS = r"(?:/|[^\W\d])[\w./\\+@%=*()~-]*(?: [\w./\\+@%=*()~-]+)*"
@@ -1952,35 +1940,28 @@ def load_yaml(text: str) -> dict[Any, Any]:
 
     >>> load_yaml("lr: 1e-3\nsizes:\n- 64\n- 32\ncountry: no\n")
     {'lr': 0.001, 'sizes': [64, 32], 'country': 'no'}
+
+    A run's file of exman 0.1.x is read as it was written, by YAML 1.1.
     """
     body = _pattern(_OWN_COMMENT).sub("", f"\n{text}")
     params = {key: [*map(_resolve, words.split(", "))] if words else quoted or plain and _resolve(plain)
               for key, words, quoted, plain in _pattern(_OWN_LINE).findall(body)}
     # Fewer where a line is none that exman writes, or where a key comes twice.
     if params and len(params) == body.count("\n") - body.endswith("\n"):
-        return params
-    return _parse_yaml(text, _resolve, _resolve)[0]
+        if "\n# exman: " in text or not _pattern(_OLD_END).search(text):  # that of 0.1.x has no such comment
+            return params
+    return _parse_yaml(text)[0]
 
 
-def _load_record(text):
-    """The params.yaml of a run, as load_yaml reads it; but what was text to exman 0.1.x is text."""
-    is_old = _pattern(_OLD_END).search(text)
-    return _parse_yaml(text, _resolve_old, _resolve_old)[0] if is_old else load_yaml(text)
-
-
-def _resolve_old(text):
-    """A plain scalar of exman 0.1.x, which wrote YAML 1.1: there text that is now a number has no quotes."""
-    return text if _pattern(_TEXT_IN_1_1).fullmatch(text) else _resolve(text)
-
-
-def _parse_yaml(text, plain, key):
+def _parse_yaml(text, plain=None):
     """text = { comment } [ '---' ] mapping [ '...' { comment } ]   ->   the mapping, and the text as read
 
-    plain(words) makes the value of a plain scalar, of '' where one is missing; key(words) a plain key.
+    plain(words) makes the value of a plain scalar that is no key, of '' where one is missing.
     """
     lines = _pattern(r"\r\n?").sub("\n", text.lstrip("\ufeff"))
     doc = _Text(_pattern(_END).sub("\n", f"\n{lines}\n"))
-    doc.plain, doc.key, doc.keys, doc.anchors = plain, key, {}, {}
+    doc.key = _resolve_old if _pattern(_OLD_END).search(text) else _resolve
+    doc.plain, doc.keys, doc.anchors = plain or doc.key, {}, {}
     try:
         start = _skip(_START, doc, 0)
         odd = _pattern(_ODD).search(doc, start)
@@ -2012,11 +1993,9 @@ class _Text(str):
     window = sys.maxsize     # and where the lines end that may be part of it
 
     def line(self, pos):
-        """The number of a position's line, from 1."""
         return self.count("\n", 1, pos) + 1
 
-    def column(self, pos):
-        """How far right pos stands on its line; -1 behind the text, left of everything."""
+    def column(self, pos):   # -1 behind the text, left of everything
         return pos - self.rfind("\n", 0, pos) - 1 if pos < len(self) else -1
 
     def unexpected(self, pos, reason=""):
@@ -2063,10 +2042,9 @@ def _value(text, pos, kind, least, depth):
 
 def _window(text, pos, least):
     """Where the lines end that may be part of the value at pos: indented by `least` spaces or more."""
-    for line in _pattern(_INDENT[text[pos] in "[{"]).finditer(text, pos):
-        if len(line[1]) < least:
-            return line.start()
-    return len(text) - 1
+    no_line = "#" if text[pos] in "[{" else ""  # within brackets, a comment may stand anywhere
+    outside = re.compile(rf"\n(?! {{{least}}})[ \t]*[^ \t\n{no_line}]").search(text, pos)
+    return outside.start() if outside else len(text) - 1
 
 
 def _collection(text, pos, kind, column, depth):
@@ -2165,6 +2143,11 @@ def _skip(pattern, text, pos):
     return match.end() if match else pos
 
 
+def _resolve_old(text):
+    """A plain scalar of exman 0.1.x, which wrote YAML 1.1: there text that is now a number has no quotes."""
+    return text if _pattern(_TEXT_IN_1_1).fullmatch(text) else _resolve(text)
+
+
 @functools.lru_cache(maxsize=10_000)  # run after run has the same values
 def _resolve(text):
     """A plain scalar by the core schema of YAML 1.2: '0x1f' -> 31, '1e3' -> 1000.0, 'no' -> 'no'."""
@@ -2198,8 +2181,6 @@ _ODD = rf"[{_UNPRINTABLE}]|(?<=\n)(?:%|(?:---|\.\.\.)(?=[ \t\n]))"
 _NEXT = r"[ \t]*(?:(?<=[ \t])#[^\n]*)?(?:\n(?:[ \t]*(?:#[^\n]*)?\n)* *(?:#[^\n]*)?)?"
 _START = rf"(?:\n[ \t]*(?:#[^\n{_UNPRINTABLE}]*)?)*\n---(?:[ \t]+|(?=\n))"
 _END = rf"\n\.\.\.(?=[ \t\n]){_NEXT}\Z"
-# Of a line that is not empty; within brackets, that is no comment either.
-_INDENT = (r"\n( *)(?:\t[ \t]*)?[^ \t\n]", r"\n( *)(?:\t[ \t]*)?[^ \t\n#]")
 _DASH = r"-(?=[ \t\n])"
 # No name ends in a dash, which would look like that of a list.
 _ANCHOR = r"[ \t]*&[^ \t\n,\[\]{}&]+(?<!-)(?=[ \t\n])"
@@ -2314,12 +2295,12 @@ def _dicts(columns):
 def _dtype(key, cells):
     """The pandas dtype that holds every cell unchanged, None among numbers aside."""
     kinds = {*map(type, cells)}
-    sizes = [abs(cell) for cell in cells if type(cell) is int] if int in kinds else [0]
+    largest = max([abs(cell) for cell in cells if type(cell) is int]) if int in kinds else 0
     if key == "time":
         return "datetime64[ns]"
-    if key == "id" or kinds == {int} and max(sizes) < 1 << 63:
+    if key == "id" or kinds == {int} and largest < 1 << 63:
         return "int64"
-    if kinds & {int, float} and kinds <= {int, float, type(None)} and max(sizes) <= 1 << 53:
+    if kinds & {int, float} and kinds <= {int, float, type(None)} and largest <= 1 << 53:
         return "float64"
     return "bool" if kinds == {bool} else "object"
 
@@ -2329,60 +2310,53 @@ def _table(root, mark=None, results=None, ended=False, fails=False, *, missing=N
 
     results and ended as in info(); fails: those in fails/ too; missing: the cell of a run that has none.
     """
-    problems = []
-    columns = {}
     if not (results is None or callable(results) or os.fspath(results).endswith((".json", ".yaml", ".yml"))):
         raise ValueError(f"results={results!r:.99}: give a .json or .yaml file of each run, or a function")
-    blocks = _blocks(root, problems, _entries(root, mark, fails, problems))
-    _add(columns, "", blocks, missing, "id", "time", "root")
-    runs = columns["root"]
-    columns["id"] = [number for number, _, _, _ in runs]
-    columns["time"] = [_time(name) for _, name, _, _ in runs]
-    folders = columns["root"] = [part.joinpath(name) for _, name, part, _ in runs]
+    problems, runs, params = [], [], {}
+    for alike, block in _blocks(root, problems, _entries(root, mark, fails, problems)):
+        for key, cells in block.items():
+            known = params.setdefault(key, [])
+            known += [missing] * (len(runs) - len(known))
+            known += cells
+        runs += alike
+    for cells in params.values():
+        cells += [missing] * (len(runs) - len(cells))
+    folders = [folder / name for _, name, folder in runs]
+    times = [_time(name) for _, name, _ in runs]
+    columns = {"id": [number for number, _, _ in runs], "time": times, "root": folders, **params}
     if ended:
         ends = _read_each(functools.partial(_end, root), folders)
-        _add(columns, "_end", itertools.chain(*ends), missing, "status", "seconds")
+        _add(columns, "_end", ends, missing, "status", "seconds")
     if results is not None:
         read = functools.partial(_result, results, problems)
-        # A function of the user's is called by this thread alone.
-        found = map(read, folders) if callable(results) else itertools.chain(*_read_each(read, folders))
+        found = _read_each(read, folders, alone=callable(results))      # it may know nothing of threads
         _add(columns, "_result", found, missing)
     return columns, problems
 
 
-def _add(columns, suffix, blocks, missing, *keys):
-    """Add what blocks of runs have as columns, and these in any case; a key that is there gets the suffix."""
-    more = {key: [] for key in keys}
-    rows = 0
-    for block in blocks:
-        for key, cells in block.items():
-            known = more.setdefault(key, [])
-            known.extend([missing] * (rows - len(known)))
-            known.extend(cells)
-        rows += max(map(len, block.values()), default=1)
-    for key, known in more.items():
-        while key in columns:
-            key += suffix
-        columns[key] = known + [missing] * (rows - len(known))
+def _add(columns, suffix, windows, missing, *keys):
+    """Add what windows of rows have as columns, these in any case; a key that is there gets the suffix."""
+    rows = [row for window in windows for row in window]
+    for key in dict.fromkeys(itertools.chain(keys, *rows)):
+        column = key
+        while column in columns:
+            column += suffix
+        columns[column] = [row.get(key, missing) for row in rows]
 
 
 def _entries(root, mark, fails, problems):
-    """The runs of the index or of a mark, and if asked for the failed ones, by number.
-
-    Each as its number, its name, the folder that has it, the path of its entry.
-    """
+    """The runs of the index or of a mark, and if asked for the failed ones: number, name, part's folder."""
     from pathlib import Path
     if not os.path.isdir(root):
         problems.append(f"no runs in {_shown(root)}: this is no folder: check the path")
-    parts = {"runs": _indexed(root) if mark is None else _marked(root, mark, problems)}
-    if fails and mark is None:
-        parts["fails"] = dict.fromkeys(_run_names(root, "fails"), "")
-    return sorted((_number(name), name, folder, entry) for part, entries in parts.items()
-                  for folder in [Path(root, part)] for name, entry in entries.items())
+    names = _indexed(root) if mark is None else _marked(root, mark, problems)
+    failed = _run_names(root, "fails") if fails and mark is None else []
+    return sorted((_number(name), name, folder) for part, among in (("runs", names), ("fails", failed))
+                  for folder in [Path(root, part)] for name in among)
 
 
 def _blocks(root, problems, runs):
-    """The cells by key of the runs that can be read, at once of those in a row that have the same keys."""
+    """Runs that can be read, those in a row at once that have the same keys, and their cells by key."""
     for window in _read_each(_own_lines, runs):
         for _, group in itertools.groupby(window, lambda pair: len(pair[1])):
             alike, lines = zip(*group)
@@ -2390,19 +2364,22 @@ def _blocks(root, problems, runs):
                 block = dict(map(_key_and_cells, zip(*lines)))
                 if len(block) < len(lines[0]):          # a key comes twice
                     raise ValueError
-                yield {"root": alike, **block}
+                yield alike, block
             except ValueError:                          # the full reader takes them, or says why not
-                yield from filter(None, map(functools.partial(_record_of, root, problems), alike))
+                for run in alike:
+                    record = _record_of(root, problems, run)
+                    if record is not None:
+                        yield [run], {key: [cell] for key, cell in record.items() if key not in _OWN_KEYS}
 
 
-def _read_each(read, items):
-    """read(item) of each, many at a time; by many readers where that is slow, as on a network mount."""
+def _read_each(read, items, alone=False):
+    """Windows of read(item) of each; by many threads where that is slow, unless it is to be this one."""
     each: Callable[..., Any] = map
     count = _FIRST_READS
     while items:
         start = time.perf_counter()
         yield [*each(read, items[:count])]
-        if each is map and time.perf_counter() - start > _SLOW_READ * count:
+        if not alone and each is map and time.perf_counter() - start > _SLOW_READ * count:
             from concurrent.futures import ThreadPoolExecutor
             each = ThreadPoolExecutor(_READERS).map
         items, count = items[count:], _AT_ONCE
@@ -2410,9 +2387,9 @@ def _read_each(read, items):
 
 def _own_lines(run):
     """A run and the lines of its parameters, if exman wrote them."""
-    _, name, part, _ = run
+    _, name, folder = run
     try:
-        text = _bytes(f"{part}/{name}/params.yaml").decode()
+        text = _bytes(f"{folder}/{name}/params.yaml").decode()
     except (OSError, ValueError):
         text = ""
     body, _, end = text.rpartition("\n# exman: ")
@@ -2437,51 +2414,50 @@ def _key_and_cells(lines):
         if text.replace(".", "", 1).isdigit() and text.isascii() and len(text) < 99:
             cells[line] = float(text) if "." in text else int(text)
         else:
-            [value] = load_yaml(f"key: {text}\n").values()
-            cells[line] = _cell(value)
+            [cells[line]] = _cells(load_yaml(f"key: {text}\n")).values()
     try:
         hash((*cells.values(),))
     except TypeError:                                   # dicts: each run gets one of its own
-        import copy
-        return key, [copy.deepcopy(cells[line]) for line in lines]
-    return key, [*cells.values()] * len(lines) if len(cells) == 1 else [cells[line] for line in lines]
+        return key, [_cells(load_yaml(line))[key] for line in lines]
+    return key, [*cells.values()] * len(lines) if len(cells) == 1 else [*map(cells.get, lines)]
 
 
 def _record_of(root, problems, run):
-    """The parameters in any run's file; nothing where it cannot be read."""
-    _, name, part, entry = run
-    path = f"{part}/{name}/params.yaml"
+    """The cells of any run's file; None where it cannot be read."""
+    _, name, folder = run
+    path = f"{folder}/{name}/params.yaml"
     try:
         if not os.path.lexists(path):
             if any(os.path.isdir(f"{root}/{other}/{name}") for other in _PARTS[1:]):
-                return {}                               # it was moved this moment, or by hand
-            path = os.path.realpath(entry)
+                return None                             # it was moved this moment, or by hand
+            path = os.path.realpath(f"{root}/index/{name}.yaml")
             if not path.startswith(os.path.join(os.path.realpath(root), "")):
                 raise ValueError(f"{_shown(path)} is not in the root")
-        record = _load_record(_read_text(path))
+        return _cells(load_yaml(_read_text(path)))
     except ValueError as error:
-        if any(map(os.path.lexists, (path, entry))):
-            problems.append(f"{_shown(name)} is left out of the table: {error}: mend it, or take it out by "
-                            f"`exman delete {_shown(name)}`, or by `exman fix` where the run is gone")
-        return {}
-    return {"root": [run], **_cells({key: record[key] for key in record if key not in _OWN_KEYS})}
+        problems.append(f"{_shown(name)} is left out of the table: {error}: mend it, or take it out by "
+                        f"`exman delete {_shown(name)}`, or by `exman fix` where the run is gone")
+        return None
 
 
 def _cells(record):
-    return {str(key): [_cell(value)] for key, value in record.items()}
+    return {str(key): _cell(value) for key, value in record.items()}
+
+
+def _cell(value):
+    """A value as it stands in the table: lists as tuples, which groupby, unique and pivot_table take."""
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_cell, value))
+    return value.item() if getattr(value, "ndim", None) == 0 else value     # numpy's numbers, and torch's
 
 
 def _bytes(path):
     """What a small file holds; the first bytes are all that nearly every one has."""
+    file = os.open(path, _READ_FLAGS)
     try:
-        file = os.open(path, _READ_FLAGS)
-        try:
-            head = os.read(file, _HEAD)
-        finally:
-            os.close(file)
-    except OSError as error:
-        error.filename = path                           # read and close know a descriptor alone
-        raise
+        head = os.read(file, _HEAD)
+    finally:
+        os.close(file)
     return head if len(head) < _HEAD else _read_text(path).encode()
 
 
@@ -2490,17 +2466,10 @@ def _time(name):
     import datetime
     stamp = name.partition("-")[2]
     try:
-        time = datetime.datetime.fromisoformat(f"{stamp[:10]}T{stamp[11:19].replace('-', ':')}")
+        moment = datetime.datetime.fromisoformat(f"{stamp[:10]}T{stamp[11:19].replace('-', ':')}")
     except ValueError:
         return None
-    return time if 1678 <= time.year < 2262 else None
-
-
-def _cell(value):
-    """A value as it stands in the table: lists as tuples, which groupby, unique and pivot_table take."""
-    if isinstance(value, (list, tuple)):
-        return tuple(map(_cell, value))
-    return value.item() if getattr(value, "ndim", None) == 0 else value     # numpy's numbers, and torch's
+    return moment if 1678 <= moment.year < 2262 else None
 
 
 def _result(results, problems, folder):
@@ -2527,7 +2496,7 @@ def _loaded(folder, name):
         if data.endswith((end, end + b"\n")):
             raise
         return {}
-    hash(tuple(map(_cell, found.values())))             # a dict has none, and is no plain value
+    hash(_cell([*found.values()]))                      # a dict has none, and is no plain value
     return found
 
 
@@ -2540,24 +2509,22 @@ def _end(root, folder):
     status, seconds = end.get("status"), end.get("seconds")
     if status not in ("done", "failed", "interrupted"):
         status = "failed" if folder.parent.name == "fails" else _unended(root, folder.name)
-    return {"status": [status], "seconds": [seconds if type(seconds) is float else float("nan")]}
+    return {"status": status, "seconds": seconds if type(seconds) is float else float("nan")}
 
 
 def _unended(root, name):
     """What has become of a run that has no end.yaml."""
     try:
         # The blank at the end tells a claim that was written to its end.
-        host, *numbers, _ = _read_text(_claim_path(root, _number(name))).split(" ")
-        pid, start = map(int, numbers)
+        host, pid, start, _ = _read_text(_claim_path(root, _number(name))).split(" ")
+        if host != _HOST or os.name != "posix":         # os.kill would end it there
+            return "unknown"
+        now = _started(int(pid))
+        if now and int(start):                          # the number of a process is used again
+            return "running" if now == int(start) else "died"
+        os.kill(int(pid), 0)
     except ValueError:
         return "unknown"
-    if host != _HOST or os.name != "posix":           # os.kill would end it there
-        return "unknown"
-    now = _started(pid)
-    if start and now:                                   # the number of a process is used again
-        return "running" if start == now else "died"
-    try:
-        os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return "died"
     except PermissionError:                             # another user's
@@ -2566,9 +2533,8 @@ def _unended(root, name):
 
 
 def _indexed(root):
-    """Run name -> path of its entry in the index."""
-    entries = filter(_pattern(_ENTRY_NAME).fullmatch, sorted(_listed(f"{root}/index")))
-    return {entry[:-5]: f"{root}/index/{entry}" for entry in entries}
+    """The names of the runs in the index."""
+    return [entry[:-5] for entry in filter(_pattern(_ENTRY_NAME).fullmatch, sorted(_listed(f"{root}/index")))]
 
 
 def _marked(root, mark, problems):
@@ -2584,9 +2550,8 @@ def _marked(root, mark, problems):
 def _unknown(what, word, names):
     """What is said of a word that is not among the names, with a hint."""
     import difflib
-    near = [f"did you mean {name}?" for name in difflib.get_close_matches(word, names, 1)]
-    there = f"there are {', '.join(names) or 'none'}"
-    return f"no {what} {word!r:.99}: {' '.join([*near, there])}"
+    near = [f"did you mean {name}? " for name in difflib.get_close_matches(word, names, 1)]
+    return f"no {what} {word!r:.99}: {''.join(near)}there are {', '.join(names) or 'none'}"
 
 
 def _marks(root, problems):
@@ -2599,7 +2564,7 @@ def _marks(root, problems):
             problems.append(f"{_shown(error.filename)} is left out of the marks: {error.strerror}")
     # A `marked` that is a link is not exman's, nor are entries without a mark.
     for folder, folders, files in os.walk(top, onerror=unread) if not os.path.islink(top) else ():
-        parts = folder[len(top) + 1:].split(os.sep) if folder != top else []
+        parts = folder[len(top):].split(os.sep)[1:]
         for entry in sorted(folders + files):
             name = re.sub(r"\.yaml\Z", "", entry)       # exman 0.1.x linked the run's folder
             if _pattern(_RUN_NAME).fullmatch(name):
