@@ -290,12 +290,6 @@ def _say(line):
 # The parser: argv becomes args, and each outermost parse that succeeds becomes one run.
 # ------------------------------------------------------------------------------------------------------------
 
-def simpleroot(__file__: str) -> pathlib.Path:
-    """Return the folder `exman` beside the given file, as an absolute path: exman.simpleroot(__file__)."""
-    from pathlib import Path
-    return Path(os.path.abspath(__file__)).with_name("exman")
-
-
 def optional(type: Callable[[str], Any]) -> Callable[[str | None], Any]:
     """Make a type= that also takes none and null, in any case: optional(int)("none") is None."""
     convert = _bool if type is bool else type
@@ -399,7 +393,7 @@ class ExParser(ArgumentParser):
         first = self._get_positional_actions()[:1]
         is_ours = not any("mark" in (action.choices or ["mark"]) for action in first)
         if parse.whole and parse.words[:1] == ["mark"] and is_ours:
-            self.exit(_shell(self.prog, parse.words, _root_of(self)))
+            self.exit(_shell(self.prog, parse.words, _root_of(self._exman)))
         if isinstance(namespace, Namespace):            # of an earlier parse, whose run is another
             vars(object)["__class__"].__set__(namespace, argparse.Namespace)
         for parser in _family(self):
@@ -438,7 +432,7 @@ class ExParser(ArgumentParser):
     def _make_run(self, parse, record, namespace):
         stage = get_ident(), *parse.words
         try:
-            run = _launch(_root_of(self), record, self._exman.staged.get(stage))
+            run = _launch(_root_of(self._exman), record, self._exman.staged.get(stage))
         except (OSError, ValueError) as error:          # of a path with NUL, or beyond the locale's letters
             if not self.exit_on_error:
                 raise
@@ -527,40 +521,6 @@ def _family(parser):
     return family
 
 
-def _root_of(parser):
-    """The folder of all runs: as given, else `exman` beside the script, or where Python started."""
-    given = parser._exman
-    folder = given.root or os.path.join(_script_folder(), "exman")
-    root = _Root(os.path.abspath(os.path.expanduser(folder)))
-    root.shared, root.digits = given.shared, given.zfill
-    return root
-
-
-try:
-    _STARTED_IN = os.getcwd()
-except OSError:                                         # the folder is gone: making a run in it will say so
-    _STARTED_IN = ""
-
-
-def _script_folder():
-    return os.path.dirname(_script_path()) or _STARTED_IN
-
-
-def _script_path():
-    """The user's main script, or '' where there is none, or where the main module is somebody's tool.
-
-    A tool lies in the standard library (cProfile), in site-packages (pytest), among installed programs (an
-    entry point, which has no .py), in a zip or in a frozen bundle.
-    """
-    # Workers of multiprocessing know the script as __mp_main__.
-    script = getattr(sys.modules.get("__mp_main__") or sys.modules.get("__main__"), "__file__", None)
-    path = os.path.join(_STARTED_IN, script or "")
-    installed = r"/(site|dist)-packages/|/(bin|Scripts)/[^/]*(?<!\.py)\Z"
-    is_tool = (hasattr(sys, "frozen") or os.path.dirname(os.__file__) + os.sep in path
-               or re.search(installed, path.replace(os.sep, "/")))
-    return path if os.path.isfile(path) and not is_tool else ""
-
-
 class _Parse:
     """One outermost parse while it lasts: what was typed, what exman's own options and the files say."""
 
@@ -584,7 +544,7 @@ class _Parse:
 
         In place, as argparse's intermixed parse does it. A type may open a default, or refuse it.
         """
-        file = _File(_config_path(os.path.expanduser(word), _root_of(self.parser)), explicit)
+        file = _File(_config_path(os.path.expanduser(word), _root_of(self.parser._exman)), explicit)
         dests = [dest for parser in _family(self.parser) for dest in _dests(parser).values()]
         file.unknown = _unknown_keys(dests, file) if self.whole or file.recorded else []
         self.files.insert(0, file)
@@ -694,7 +654,7 @@ def _checked(parse, namespace):
 # option's type makes of it. The comment `# exman: {...}`, a Python literal, has what lines alone cannot say:
 #   exact    by key, the shape of the value, see _form(): which lists are tuples, which texts are for the type
 #   words    by key, of a value that no text brings back: its line, and the words by which options make it
-#   order    by attribute, whether it is an option's: where some are not, or they stand in another order
+#   more     the attributes that are no options': of a setter, of set_defaults
 #   argv     the words of the launch, for `exman cmd`; git: whether commit and dirty are exman's
 # A key's part is believed only while its line still says the same, so a copy that was edited by hand counts.
 
@@ -703,7 +663,7 @@ _OWN_KEYS = ("root", "time", "id")
 _GIT_KEYS = ("commit", "dirty")
 _OLD_KEYS = ("config", "config_file", "tmp", "name", "git_dirty")
 # What a comment says that is not there; `old`: another exman wrote it.
-_NO_META = {"argv": [], "git": False, "exact": {}, "words": {}, "order": {}, "old": False}
+_NO_META = {"argv": [], "git": False, "exact": {}, "words": {}, "more": [], "old": False}
 _NO_LITERAL = (TypeError, ValueError, SyntaxError, MemoryError, RecursionError)
 
 
@@ -937,11 +897,10 @@ class _Replay(_Parse):
         """After the setters: what a recorded run holds is what they left, so it has the last word."""
         values = getattr(namespace, "__dict__", {})
         for file in self.files:
-            lost, order = [], file.meta["order"]
-            names = {_column(name, file.own): name for name in order}
+            lost, more = [], {_column(name, file.own): name for name in file.meta["more"]}
             for key in file.unknown:
-                name = names.get(key, str(key))
-                if name not in values and order.get(name) is not False:
+                name = more.get(key, str(key))
+                if name not in values and key not in more:
                     lost.append(name)
                 elif name not in values or not file.is_overridden:  # else a setter made it of what overrides
                     value = _rebuilt(file.meta["exact"].get(key), file.values[key], str)
@@ -952,9 +911,6 @@ class _Replay(_Parse):
                 _say(f"{file.path}: {by}{', '.join(lost):.200}: not in this script, and left out")
         for dest, value in self.restored.items():
             setattr(namespace, dest, value)
-        for file in reversed(self.files):
-            for dest in filter(values.__contains__, file.meta["order"]):
-                values[dest] = values.pop(dest)
         for dest, line in self.told.items():
             now = _description(getattr(namespace, dest, None))
             if _flow(now) != _flow(line):
@@ -1019,9 +975,7 @@ def _record(parse, namespace, state):
                 meta.setdefault(part, {})[key] = what
             if key != "local_rank" and not (dest and dest.volatile):
                 shared.append(lines[name])
-    order = {name: name in owners for name in attributes}
-    if [*order] != [*lines] or not all(order.values()):
-        meta["order"] = order
+    meta["more"] = [name for name in attributes if name not in owners]
     said = f"commit: {_flow(state.commit)}\ndirty: {_flow(state.dirty)}\n" if state else ""
     notes = [f"git is not recorded whole: {state.problem}"] if state and state.problem else []
     # Of automark=, a dest stands for itself and its value, another word for itself.
@@ -1227,6 +1181,45 @@ _ENTRY_NAME = _RUN_NAME + r"\.yaml"                     # of exman's link to a r
 _PARTS = ("runs", "tmp", "fails")
 # A FIFO must not hold a reader up, Windows must not translate line ends; each flag where the system has it.
 _READ_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+def simpleroot(__file__: str) -> pathlib.Path:
+    """Return the folder `exman` beside the given file, as an absolute path: exman.simpleroot(__file__)."""
+    from pathlib import Path
+    return Path(os.path.abspath(__file__)).with_name("exman")
+
+
+def _root_of(settings):
+    """The folder of all runs: as given, else `exman` beside the script, or where Python started."""
+    folder = settings.root or os.path.join(_script_folder(), "exman")
+    root = _Root(os.path.abspath(os.path.expanduser(folder)))
+    root.shared, root.digits = settings.shared, settings.zfill
+    return root
+
+
+try:
+    _STARTED_IN = os.getcwd()
+except OSError:                                         # the folder is gone: making a run in it will say so
+    _STARTED_IN = ""
+
+
+def _script_folder():
+    return os.path.dirname(_script_path()) or _STARTED_IN
+
+
+def _script_path():
+    """The user's main script, or '' where there is none, or where the main module is somebody's tool.
+
+    A tool lies in the standard library (cProfile), in site-packages (pytest), among installed programs (an
+    entry point, which has no .py), in a zip or in a frozen bundle.
+    """
+    # Workers of multiprocessing know the script as __mp_main__.
+    script = getattr(sys.modules.get("__mp_main__") or sys.modules.get("__main__"), "__file__", None)
+    path = os.path.join(_STARTED_IN, script or "")
+    installed = r"/(site|dist)-packages/|/(bin|Scripts)/[^/]*(?<!\.py)\Z"
+    is_tool = (hasattr(sys, "frozen") or os.path.dirname(os.__file__) + os.sep in path
+               or re.search(installed, path.replace(os.sep, "/")))
+    return path if os.path.isfile(path) and not is_tool else ""
 
 
 class _Root(str):
