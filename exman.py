@@ -468,11 +468,8 @@ class ExParser(ArgumentParser):
         # The one place that is handed every option's strings: they are kept, for the record.
         values = super()._get_values(action, arg_strings)
         parse = _THREAD.parse
-        if parse is not None:
-            if action.option_strings or arg_strings:
-                parse.typed.append((action, [*arg_strings]))
-            else:
-                parse.untyped.append(values)
+        if parse is not None and (action.option_strings or arg_strings):
+            parse.typed.append((action, [*arg_strings]))
         return values
 
     def _get_value(self, action, arg_string):
@@ -530,7 +527,6 @@ class _Parse:
         self.words = [*(sys.argv[1:] if args is None else args)]
         self.whole = whole                              # whether words, and keys of files, must all be known
         self.typed = []                                 # (action, strings) of the line; then of files
-        self.untyped = []                               # the values of positionals that got no word
         # By an option and the id of what its type made of a text: the text, and what it made, to keep the id.
         self.read = {}
         self.own = {}                                   # exman's options: tmp, name, git-dirty
@@ -784,10 +780,7 @@ def _unknown_keys(dests, file):
     unknown = [key for key in file.values if key not in known]
     if file.recorded or not unknown:
         return [key for key in unknown if key not in _OLD_KEYS]
-    import difflib
-    near = difflib.get_close_matches(str(unknown[0]).lower(), names, 1)
-    hint = f"did you mean {near[0]!r}?" if near else "the script has no option of this name"
-    raise file.error(unknown[0], f"unknown key {unknown[0]!r:.99}: {hint}")
+    raise file.error(unknown[0], _unknown("option", str(unknown[0]), [dest.name for dest in dests]))
 
 
 class _Replay(_Parse):
@@ -838,9 +831,9 @@ class _Replay(_Parse):
     def is_open(self, dest, value):
         """Whether neither the command line nor a file before has said anything of a dest."""
         # An action of the command line may have set it: `--preset big` sets lr. None: a default was spared.
-        defaults = [None, *self.untyped, *[action.default for action in dest.actions],
+        defaults = [None, *[action.default for action in dest.actions],
                     *[parser._defaults.get(dest.name) for parser in self.levels]]
-        is_default = any(value is default for default in defaults)
+        is_default = "" in dest.options or any(value is default for default in defaults)
         return is_default and self.spoken.isdisjoint([dest.name, *dest.actions])
 
     def recorded_value(self, file, key, dest, default):
@@ -2543,8 +2536,8 @@ def _marked(root, mark, problems):
 def _unknown(what, word, names):
     """What is said of a word that is not among the names, with a hint."""
     import difflib
-    near = [f"did you mean {name}? " for name in difflib.get_close_matches(word, names, 1)]
-    return f"no {what} {word!r:.99}: {''.join(near)}there are {', '.join(names) or 'none'}"
+    near = [f"did you mean {name}? " for name in difflib.get_close_matches(word.lower(), names, 1)]
+    return f"no {what} {word!r:.99}: {''.join(near)}there are {', '.join(names) or 'none':.400}"
 
 
 def _marks(root, problems):

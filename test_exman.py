@@ -1214,9 +1214,9 @@ class ConfigTest(Case):
                 self.assertEqual(self.parse(parser, "--config", str(args.root)), args)
 
     def test_what_is_wrong_with_a_file_is_a_usage_error(self):
-        cases = {"unknown key": ("lr: 1\nstepz: 2\n", "mine.yaml, line 2: unknown key 'stepz': did you mean 'steps'?"),
-                 "capitals": ("LR: 1\n", "mine.yaml, line 1: unknown key 'LR': did you mean 'lr'?"),
-                 "help": ("help: true\n", "mine.yaml, line 1: unknown key 'help': the script has no option of this name"),
+        cases = {"unknown key": ("lr: 1\nstepz: 2\n", "mine.yaml, line 2: no option 'stepz': did you mean steps? there are lr, steps"),
+                 "capitals": ("LR: 1\n", "mine.yaml, line 1: no option 'LR': did you mean lr? there are lr, steps"),
+                 "help": ("help: true\n", "mine.yaml, line 1: no option 'help': there are lr, steps"),
                  "type": ("lr: fast\n", "mine.yaml, line 1: argument --lr: invalid float value: 'fast'"),
                  "no yaml": ("lr: [1\n", "mine.yaml: line "), "list for one": ("lr: [1, 2]\n", "mine.yaml, line 1: argument --lr: expected one argument"),
                  "mapping": ("lr: {a: 1}\n", "mine.yaml, line 1: argument --lr: expected one argument")}
