@@ -2439,11 +2439,15 @@ def _cell(value):
 
 def _bytes(path):
     """What a small file holds; the first bytes are all that nearly every one has."""
-    file = os.open(path, _READ_FLAGS)
     try:
-        head = os.read(file, _HEAD)
-    finally:
-        os.close(file)
+        file = os.open(path, _READ_FLAGS)
+        try:
+            head = os.read(file, _HEAD)
+        finally:
+            os.close(file)
+    except OSError as error:
+        error.filename = path                           # read and close know a descriptor alone
+        raise
     return head if len(head) < _HEAD else _read_text(path).encode()
 
 
