@@ -636,8 +636,8 @@ def _checked(parse, namespace):
         raise ArgumentError(None, f"{message} ({type(problem).__name__}: {problem})" if problem else message)
     must_be_clean = settings.git_assert_clean and "git-dirty" not in parse.own
     state = _git_state(settings.git, must_be_clean) if settings.git else None
-    name = parse.own.get("name", "none")
-    if not name or _file_name(f"-{name}") != f"-{name}":        # it stands behind a dash
+    name = parse.own.get("name")
+    if name == "" or name and _file_name(f"-{name}") != f"-{name}":     # it stands behind a dash
         raise ValueError(f"--name {name!r:.99}: give {_GOOD_NAME}")
     return _record(parse, namespace, state)
 
@@ -1209,9 +1209,10 @@ def _script_path():
     # Workers of multiprocessing know the script as __mp_main__.
     script = getattr(sys.modules.get("__mp_main__") or sys.modules.get("__main__"), "__file__", None)
     path = os.path.join(_STARTED_IN, script or "")
-    installed = r"/(site|dist)-packages/|/(bin|Scripts)/[^/]*(?<!\.py)\Z"
-    is_tool = (hasattr(sys, "frozen") or os.path.dirname(os.__file__) + os.sep in path
-               or re.search(installed, path.replace(os.sep, "/")))
+    *folders, name = path.replace(os.sep, "/").split("/")
+    is_program = folders[-1:] in (["bin"], ["Scripts"]) and not name.endswith(".py")
+    is_tool = (is_program or hasattr(sys, "frozen") or os.path.dirname(os.__file__) + os.sep in path
+               or not {"site-packages", "dist-packages"}.isdisjoint(folders))
     return path if os.path.isfile(path) and not is_tool else ""
 
 
