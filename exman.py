@@ -330,7 +330,7 @@ class ExParser(ArgumentParser):
     """
 
     exit_on_error = True                                # CPython 3.8 has no such parameter
-    _exman: Any = argparse.Namespace(setters=(), validators=(), git=None)   # of a subparser of another class
+    _exman: Any                                         # what it takes beyond argparse
 
     def __init__(self, *args: Any, root: str | os.PathLike[str] | None = None, zfill: int = 6,
                  shared: bool = False, automark: Iterable[str] = (),
@@ -338,13 +338,10 @@ class ExParser(ArgumentParser):
                  git: bool | str | os.PathLike[str] | None = None, git_assert_clean: bool = False,
                  **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # staged: by thread and words, the run of its last parse: a script that parses in stages is one run.
-        self._exman = argparse.Namespace(
-            root=root, zfill=zfill, shared=shared, automark=_listed_words(automark), staged={}, setters=[],
+        _set_up(self, argparse.Namespace(
+            root=root, zfill=zfill, shared=shared, automark=_listed_words(automark),
             default_config_files=_listed_words(default_config_files), git=git or git_assert_clean,
-            git_assert_clean=git_assert_clean, validators=[])
-        self.register("type", bool, _bool)
-        self._registries["action"] = _Actions(self._registries["action"])
+            git_assert_clean=git_assert_clean, setters=[], validators=[], staged={}))
 
     def register_validator(self, function: Callable[[Any], object],
                            message: str = "validation error") -> None:
@@ -390,16 +387,13 @@ class ExParser(ArgumentParser):
         if "_ARGCOMPLETE" in os.environ:                # the shell is completing a line: nothing is launched
             return method(args, namespace, **kwargs)
         parse = _Replay(self, args, whole="known" not in name)
-        first = self._get_positional_actions()[:1]
-        is_ours = not any("mark" in (action.choices or ["mark"]) for action in first)
-        if parse.whole and parse.words[:1] == ["mark"] and is_ours:
-            self.exit(_shell(self.prog, parse.words, _root_of(self._exman)))
+        if parse.whole and parse.words[:1] == ["mark"]:
+            # By iter(), for an Enum takes no text at `in`, and an array is neither true nor false.
+            first = self._get_positional_actions()[:1]
+            if not any(action.choices is None or "mark" in iter(action.choices) for action in first):
+                self.exit(_shell(self.prog, parse.words, _root_of(self._exman)))
         if isinstance(namespace, Namespace):            # of an earlier parse, whose run is another
             vars(object)["__class__"].__set__(namespace, argparse.Namespace)
-        for parser in _family(self):
-            kind = type(parser)
-            if not issubclass(kind, ExParser):          # add_subparsers(parser_class=): they record too
-                parser.__class__ = type(kind.__name__, (ExParser, kind), {})
         _THREAD.parse = parse
         try:
             for path in map(os.path.expanduser, self._exman.default_config_files):
@@ -495,6 +489,13 @@ def _listed_words(words):
     return [words] if isinstance(words, (str, os.PathLike)) else [*words]
 
 
+def _set_up(parser, settings):
+    """Make a parser one that records; staged: by thread and words, the run of its last parse."""
+    parser._exman = settings
+    parser.register("type", bool, _bool)
+    parser._registries["action"] = _Actions(parser._registries["action"])
+
+
 class _Actions(dict):  # type: ignore[type-arg]
     """argparse's registry of actions, which all groups share: so add_argument takes volatile= and secret=."""
 
@@ -502,10 +503,22 @@ class _Actions(dict):  # type: ignore[type-arg]
         make = super().get(name, default)
 
         def made(*args, volatile=False, secret=False, **kwargs):
+            if "parser_class" in kwargs:                # add_subparsers asks here too
+                kwargs["parser_class"] = functools.partial(_recording, kwargs["parser_class"])
             action = make(*args, **kwargs)
             action.volatile, action.secret = volatile, secret
             return action
         return made if callable(make) else make
+
+
+def _recording(make, **kwargs):
+    """A subparser of the script's own kind, which records too."""
+    parser = make(**kwargs)
+    kind = type(parser)
+    if not issubclass(kind, ExParser):
+        parser.__class__ = type(kind.__name__, (ExParser, kind), {})
+        _set_up(parser, ExParser()._exman)
+    return parser
 
 
 def _family(parser):
@@ -780,7 +793,7 @@ def _unknown_keys(dests, file):
     unknown = [key for key in file.values if key not in known]
     if file.recorded or not unknown:
         return [key for key in unknown if key not in _OLD_KEYS]
-    raise file.error(unknown[0], _unknown("option", str(unknown[0]), [dest.name for dest in dests]))
+    raise file.error(unknown[0], _unknown("option", str(unknown[0]), [*{dest.name: dest for dest in dests}]))
 
 
 class _Replay(_Parse):
@@ -890,7 +903,7 @@ class _Replay(_Parse):
         """After the setters: what a recorded run holds is what they left, so it has the last word."""
         values = getattr(namespace, "__dict__", {})
         for file in self.files:
-            lost, more = [], {_column(name, file.own): name for name in file.meta["more"]}
+            lost, more = [], {_column(str(name), file.own): name for name in file.meta["more"]}
             for key in file.unknown:
                 name = more.get(key, str(key))
                 if name not in values and key not in more:
@@ -937,7 +950,8 @@ def _rebuilt(shape, form, read):
     if type(form) is dict and type(shape) is dict:
         return {key: _rebuilt(shape.get(key), item, read) for key, item in form.items()}
     if type(form) is list and type(shape) in (list, tuple):
-        shapes = [*shape, *shape[-1:] * len(form)]      # the last one is meant for all that follow
+        shapes = [*shape] or [None]
+        shapes += shapes[-1:] * len(form)               # the last one is meant for all that follow
         return type(shape)([_rebuilt(part, item, read) for part, item in zip(shapes, form)])
     if type(form) is not str or shape is None:
         return form
@@ -1026,7 +1040,7 @@ def _form(value, text_of=None):
         is_odd = any(shape is not None for shape in shapes)
         if kind is dict:
             return dict(zip(value, forms)), dict(zip(value, shapes)) if is_odd else None
-        return forms, kind(shapes or [None]) if is_odd or kind is tuple else None
+        return forms, kind(shapes) if is_odd or kind is tuple else None
     text = text_of(value) if text_of and (kind is str or kind not in _EMITTERS) else None
     if text is not None:
         return text, True
@@ -1513,7 +1527,7 @@ def _config_path(word, root):
     return os.path.join(word, "params.yaml") if os.path.isdir(word) else word
 
 
-def _one_run(named, word, where=""):
+def _one_run(named, word, where=": exman ls lists them"):
     """The part and the name of the run that a number or a name names; ValueError for none, or for two."""
     hits = named.get(word.lstrip("0"), [])
     if len(hits) > 1:
@@ -2640,7 +2654,7 @@ def _command(prog, words, folder):
         parser.add_argument(option)
     for flag in ("--fails", "--all", "--csv", "--json", "--yes"):
         parser.add_argument(flag, action="store_true")
-    if "--sort" in words[:-1]:                          # to argparse the -acc of `--sort -acc` is an option
+    if "--sort" in words[:-1] and words[-1] != "--":    # to argparse the -acc of `--sort -acc` is an option
         at = words.index("--sort")
         words = [*words[:at], f"--sort={words[at + 1]}", *words[at + 2:]]
     options = vars(parser.parse_intermixed_args(words))
@@ -2720,9 +2734,10 @@ def _aligned(keys, rows, others, sort, whole):
     import shutil
     room = shutil.get_terminal_size().columns if sys.stdout.isatty() and not whole else 10**9
     first, table = ["id", "time", sort], []
+    hidden = ["root", "seconds_end" if "seconds_end" in keys else "seconds"]
     for key in dict.fromkeys([*first, "name", *keys[keys.index("status"):], *keys]):
         texts = {str(row.get(key, _MISSING)) for row in others} - {str(_MISSING)}
-        if key in first or whole or len(texts) > 1 and key not in ("root", "seconds"):
+        if key in first or whole or len(texts) > 1 and key not in hidden:
             values = [row[key] for row in rows]
             cells = [_printable(value, room // 3) for value in (key, *values)]
             side = ">" if any(isinstance(value, (int, float)) for value in values) else "<"
@@ -2756,22 +2771,24 @@ def _verb_cmd(root, run):
         raise ValueError(f"{path} tells of no script (a notebook? `python -c`?): run it with --config")
     words = ["python" if os.name == "nt" else "python3"]
     for word in argv:
-        if isinstance(word, str):
-            words.append(word)
+        if not isinstance(word, tuple):
+            words.append(str(word))
         elif path not in words:                         # it has all that the files gave
-            words += [word[0], path]
+            words += [*word[:1], path]
     yield shlex.join(words)
 
 
-def _verb_mark(root, mark, *runs):
+def _verb_mark(root, mark, run, *more):
     folder = root.mark_folder(_check_mark(mark))
-    mark = folder[len(f"{root}/marked/"):]              # as it is spelled there
-    yield from _each(f"marked {mark}", lambda part, name: root.link(folder, name), _all_runs(root), runs)
+    did = "marked " + folder[len(f"{root}/marked/"):]   # as it is spelled there
+    runs = [("runs", name) for name in _run_names(root, "runs")]
+    yield from _each(did, lambda part, name: root.link(folder, name), runs, [run, *more])
 
 
-def _verb_unmark(root, mark, *runs):
-    marked = [("runs", name) for name in _marked(root, mark, [])]
-    yield from _each(f"unmarked {mark}", lambda part, name: root.unlist(name, f"{mark}/"), marked, runs)
+def _verb_unmark(root, mark, run, *more):
+    runs = [("runs", name) for name in _marked(root, _check_mark(mark), [])]
+    did = f"unmarked {mark}"
+    yield from _each(did, lambda part, name: root.unlist(name, f"{mark}/"), runs, [run, *more])
 
 
 def _verb_marks(root):
@@ -2779,9 +2796,10 @@ def _verb_marks(root):
         yield f"{len(runs):6}  {_shown(mark)}"
 
 
-def _verb_delete(root, *runs, all=False, yes=False):
+def _verb_delete(root, run, *more, all=False, yes=False):
+    words = [run, *more]
     if all and not yes:
-        question = f"delete {' '.join(runs)} with all files? [y/N] "
+        question = f"delete {' '.join(words)} with all files? [y/N] "
         if not (sys.stdin and sys.stdin.isatty() and input(question).lower() in ("y", "yes")):
             raise ValueError("nothing was deleted: --all asks on a terminal, and elsewhere takes --yes")
 
@@ -2789,13 +2807,11 @@ def _verb_delete(root, *runs, all=False, yes=False):
         root.unlist(name)
         if all:
             root.delete(part, name)
-    yield from _each("deleted" if all else "taken out of index and marks", delete, _all_runs(root), runs)
+    yield from _each("deleted" if all else "taken out of index and marks", delete, _all_runs(root), words)
 
 
 def _each(did, do, runs, words):
     """Do something to each run that words name; say in one line to which, by a ValueError to which not."""
-    if not words:
-        raise ValueError("name the runs: 2-5 9")
     named, done, problems = _by_name(runs), {}, []
     for word in words:
         ends = re.fullmatch("([0-9]+)-([0-9]+)", word)

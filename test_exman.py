@@ -1421,7 +1421,7 @@ class RecordTest(Case):
         parser = self.parser()
         parser.add_argument("--x", type=float, nargs=2, default=(1.0, 2.0))
         text = (self.parse(parser).root / "params.yaml").read_text()
-        for comment in ("", "# exman: {", "# exman: []", "# exman: {'order': 3, 'exact': [], 'argv': 1}", "# argv: []"):
+        for comment in ("", "# exman: {", "# exman: []", "# exman: {'more': 3, 'exact': [], 'argv': 1}", "# exman: {'more': [3]}", "# argv: []"):
             with self.subTest(comment):
                 (self.folder / "copy.yaml").write_text("gone: 1\n" + re.sub("(?m)^# exman: .*", comment, text))
                 self.assertEqual(self.parse(parser, "--config", "copy.yaml").x, [1.0, 2.0])
@@ -2016,9 +2016,12 @@ class RerunTest(Case):
             kind = functools.partial(argparse.ArgumentParser, add_help=False)
             sub = parser.add_subparsers(dest="task", parser_class=kind).add_parser("train")
             sub.add_argument("--path", type=pathlib.Path)
+            sub.add_argument("--seed", type=int, volatile=True)
+            sub.add_argument("--cuda", type=bool, default=True)
             return parser
-        args = self.parse(make(), "train", "--path", "p")
-        self.assertEqual(vars(self.parse(make(), "--config", "1")), vars(args))
+        args = self.parse(make(), "train", "--path", "p", "--seed", "3", "--cuda", "no")
+        self.assertIs(args.cuda, False)
+        self.assertEqual(vars(self.parse(make(), "--config", "1")), {**vars(args), "seed": None})
 
     def test_a_default_that_a_file_replaces_is_not_read(self):
         parser = self.parser()
@@ -5537,6 +5540,13 @@ class TestShell(Case):
         self.run_("--lr", "2", "--seed", "3")                    # a null of the same script is one
         self.assertEqual(self.columns(), ["id", "time", "lr", "seed"])
 
+    def test_ls_shows_a_parameter_that_is_called_seconds(self):
+        for seconds in ("1", "2"):
+            parser = super().parser()
+            parser.add_argument("--seconds", type=int)
+            self.parse(parser, "--seconds", seconds)
+        self.assertEqual([line.split()[-1] for line in self.shell("ls")], ["seconds", "1", "2"])
+
     def test_ls_takes_a_mark_and_comparisons(self):
         self.run_("--lr", "0.1", "--model", "a")
         self.run_("--lr", "0.10", "--model", "b/c", "--cuda", "no", "--name", "x")
@@ -5630,7 +5640,7 @@ class TestShell(Case):
         self.assertEqual(self.shell("unmark", "best", "2-4"), ["unmarked best: 2, 3, 4"])
         self.assertEqual((self.ids("best"), self.ids("best/lr"), self.ids("caf\u00e9")), ([1, 5], [1], [3]))
         self.assertEqual(self.shell("unmark", "best", "2", "1", status=1), ["unmarked best: 1"])
-        self.assertEqual(self.said, ["exman: no run 2"])
+        self.assertEqual(self.said, ["exman: no run 2: exman ls lists them"])
 
     def test_a_run_that_is_not_there_is_named_and_the_others_are_done(self):
         self.run_()
@@ -5640,8 +5650,8 @@ class TestShell(Case):
         self.failed(args)
         name = self.runs()[0]
         for argv, done, said in ((["mark", "best", "1-2", "9"], ["marked best: 1, 2"], ["no run 9"]),
-                                 (["mark", "best", "1-3", "4"], ["marked best: 1, 2"], ["tmp/000003-", "fails/000004-"]),
-                                 (["mark", "best", "4-6"], [], ["fails/000004-", "no run 5", "no run 6"]), (["mark", "best"], [], ["name the runs"]),
+                                 (["mark", "best", "1-3", "4"], ["marked best: 1, 2"], ["no run 3: exman ls lists them", "no run 4"]),
+                                 (["mark", "best", "4-6"], [], ["no run 4", "no run 5", "no run 6"]),
                                  (["mark", "best", "7-8", "2-1"], [], ["no run 7", "no run 8", "no run 2-1"]),
                                  (["mark", "best", "9-99999999999"], [], [f"no run {number}" for number in range(9, 108)]),
                                  (["mark", "best", name[:-1]], [], [f"no run {name[:-1]}"]),
@@ -5680,10 +5690,17 @@ class TestShell(Case):
     def test_wrong_usage_is_status_2(self):
         self.run_()
         for argv in ([], ["nope"], ["ls", "--csv", "--alll"], ["ls", "-n", "x"], ["diff", "1"], ["diff", "1", "1", "1"], ["cmd"],
-                     ["marks", "1"], ["mark"], ["mark", "best", "1", "--yes"], ["mark", "best", "1", "--csv"]):
+                     ["marks", "1"], ["mark"], ["mark", "best", "1", "--yes"], ["mark", "best", "1", "--csv"],
+                     ["mark", "best"], ["unmark", "best"], ["delete"], ["ls", "--sort", "--"], ["ls", "--sort"]):
             with self.subTest(argv):
                 self.shell(*argv, status=2)
         self.assertFalse((self.root / "marked").exists())
+        self.shell("mark", "best", "1")
+        for key in ("best/", "./best", "12", "../best"):
+            for verb in ("mark", "unmark"):
+                with self.subTest([verb, key]):
+                    self.assertEqual(self.shell(verb, key, "1", status=1), [])
+        self.assertEqual(self.shell("marks"), ["     1  best"])
         self.assertIn("quote", " ".join(self.shell("ls", "--help")))
         for words in (["--help"], []):                  # each shows all verbs
             lines = self.shell(*words, status=0 if words else 2, root=False) + self.said
@@ -5787,6 +5804,17 @@ class TestShell(Case):
         parser.add_subparsers(dest="verb").add_parser("mark").add_argument("key")
         args = self.parse(parser, "mark", "best")
         self.assertEqual((args.verb, args.key), ("mark", "best"))
+
+    def test_choices_that_take_no_text_are_not_asked_for_the_word_mark(self):
+        class Mode(enum.Enum):
+            fast = "fast"
+        parser = super().parser()
+        parser.add_argument("mode", type=Mode, choices=Mode)
+        self.assertIs(self.parse(parser, "fast").mode, Mode.fast)
+        with mock.patch("sys.stdout", io.StringIO()), self.assertRaises(SystemExit) as ended:
+            parser.parse_args(["mark", "best", "1"])
+        self.assertEqual(ended.exception.code, 0)
+        self.assertEqual(self.shell("marks"), ["     1  best"])
 
 
 class TestCommand(Case):
