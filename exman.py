@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     import pathlib
     from typing import Any, Callable, Iterable, NoReturn, Sequence, Union
 
+    _Path = Union[str, os.PathLike[str]]
+    _Results = Union[_Path, Callable[[pathlib.Path], Any], None]
+
 __all__ = ["ArgumentError", "ExParser", "Index", "Namespace", "Run", "YAMLError", "dump_yaml", "load_yaml",
            "main", "optional", "simpleroot"]
 __version__ = "1.1.0"
@@ -248,7 +251,8 @@ class Namespace(argparse.Namespace):
     safe_experiment: Run
     root: pathlib.Path
     _beside: Any = ()                                   # the run, and the dests of the script
-    __class__: Any = property(lambda self: argparse.Namespace)      # pickle compares it with what it writes
+    # pickle compares it with what it writes.
+    __class__: Any = property(lambda self: argparse.Namespace, vars(object)["__class__"].__set__)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         # The run goes along with a copy, and to another process of this job.
@@ -332,11 +336,9 @@ class ExParser(ArgumentParser):
     exit_on_error = True                                # CPython 3.8 has no such parameter
     _exman: Any                                         # what it takes beyond argparse
 
-    def __init__(self, *args: Any, root: str | os.PathLike[str] | None = None, zfill: int = 6,
-                 shared: bool = False, automark: Iterable[str] = (),
-                 default_config_files: Iterable[str | os.PathLike[str]] = (),
-                 git: bool | str | os.PathLike[str] | None = None, git_assert_clean: bool = False,
-                 **kwargs: Any) -> None:
+    def __init__(self, *args: Any, root: _Path | None = None, zfill: int = 6, shared: bool = False,
+                 automark: Iterable[str] = (), default_config_files: Iterable[_Path] = (),
+                 git: bool | _Path | None = None, git_assert_clean: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         _set_up(self, argparse.Namespace(
             root=root, zfill=zfill, shared=shared, automark=_listed_words(automark),
@@ -393,7 +395,7 @@ class ExParser(ArgumentParser):
             if not any(action.choices is None or "mark" in iter(action.choices) for action in first):
                 self.exit(_shell(self.prog, parse.words, _root_of(self._exman)))
         if isinstance(namespace, Namespace):            # of an earlier parse, whose run is another
-            vars(object)["__class__"].__set__(namespace, argparse.Namespace)
+            namespace.__class__ = argparse.Namespace
         _THREAD.parse = parse
         try:
             for path in map(os.path.expanduser, self._exman.default_config_files):
@@ -649,9 +651,8 @@ def _checked(parse, namespace):
         raise ArgumentError(None, f"{message} ({type(problem).__name__}: {problem})" if problem else message)
     must_be_clean = settings.git_assert_clean and "git-dirty" not in parse.own
     state = _git_state(settings.git, must_be_clean) if settings.git else None
-    name = parse.own.get("name")
-    if name == "" or name and _file_name(f"-{name}") != f"-{name}":     # it stands behind a dash
-        raise ValueError(f"--name {name!r:.99}: give {_GOOD_NAME}")
+    if "name" in parse.own:
+        _check_name(parse.own["name"])
     return _record(parse, namespace, state)
 
 
@@ -760,10 +761,6 @@ class _Dest:
         return [group for group in self.parser._mutually_exclusive_groups
                 if not {*self.actions}.isdisjoint(group._group_actions)]
 
-    @property
-    def rivals(self):
-        return {rival for group in self.groups for rival in group._group_actions}
-
     def read(self, text):
         """What its type makes of a text; of an option's name, as exman 1.0.0 wrote a flag, its const."""
         const = getattr(self.options.get(text), "const", None)
@@ -824,7 +821,8 @@ class _Replay(_Parse):
             if key is None:
                 continue
             default = getattr(self.namespace, dest.name, None)
-            if not self.is_open(dest, default) or not self.spoken.isdisjoint(dest.rivals):
+            rivals = {rival for group in dest.groups for rival in group._group_actions}
+            if not self.is_open(dest, default) or not self.spoken.isdisjoint(rivals):
                 file.is_overridden |= not _same(default, file.values[key])
                 continue
             value_of = self.recorded_value if file.recorded else self.written_value
@@ -836,7 +834,7 @@ class _Replay(_Parse):
             self.spoken.add(dest.name)
             setattr(self.namespace, dest.name, value)
             if not _same(value, default):
-                for rival in taken & dest.rivals if not file.recorded else ():
+                for rival in taken & rivals if not file.recorded else ():
                     raise file.error(key, f"{key!r} is not allowed with {rival.dest!r}")
                 taken.update(dest.actions)
         self.spoken |= taken                            # to the files behind this one they are typed
@@ -1104,17 +1102,6 @@ def _launch_words(parse):
     return words
 
 
-def _script_words():
-    """What stands after `python` to start the script again; [] where there is none (a notebook, -c, -)."""
-    main = sys.modules.get("__main__")
-    if getattr(main, "__file__", None) in (None, "<stdin>"):
-        return []
-    name = getattr(getattr(main, "__spec__", None), "name", "__main__")
-    if name != "__main__" and _script_path():
-        return ["-m", name.partition(".__main__")[0]]
-    return sys.argv[:1]
-
-
 _GIT_SECONDS = 30.0                                     # a launch does not wait longer
 _EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"  # what git compares with before the first commit
 # Against what a user's settings would make of the diff, and `git apply` does not take.
@@ -1126,8 +1113,6 @@ _PLAIN_DIFF = ("-c", "diff.noprefix=false", "-c", "diff.mnemonicPrefix=false", "
 def _git_state(where, must_be_clean):
     """What the git program tells of a repository, and why not all; ValueError where it must be clean."""
     folder = _script_folder() if where is True else os.path.abspath(os.path.expanduser(os.fspath(where)))
-    if os.path.isfile(folder):
-        folder = os.path.dirname(folder)                # git=__file__
     script = _script_path() and os.path.realpath(_script_path())
     commit = dirty = diff = problem = None
     try:
@@ -1145,14 +1130,6 @@ def _git_state(where, must_be_clean):
         changes = f"the git repository {_shown(folder)} has uncommitted changes: commit them"
         raise ValueError(f"{problem or changes}, or add --git-dirty")
     return argparse.Namespace(commit=commit, dirty=dirty, diff=diff, problem=problem)
-
-
-def _code_of(script):
-    """The script, and the modules that it has imported from beside it."""
-    beside = os.path.join(os.path.dirname(script), "")
-    files = {os.path.realpath(getattr(module, "__file__", None) or "") for module in [*sys.modules.values()]}
-    return [script, *[file for file in files if file.startswith(beside) and file.endswith(".py")
-                      and "site-packages" not in file]]
 
 
 def _git(folder, *words):
@@ -1228,6 +1205,25 @@ def _script_path():
     is_tool = (is_program or hasattr(sys, "frozen") or os.path.dirname(os.__file__) + os.sep in path
                or not {"site-packages", "dist-packages"}.isdisjoint(folders))
     return path if os.path.isfile(path) and not is_tool else ""
+
+
+def _script_words():
+    """What stands after `python` to start the script again; [] where there is none (a notebook, -c, -)."""
+    main = sys.modules.get("__main__")
+    if getattr(main, "__file__", None) in (None, "<stdin>"):
+        return []
+    name = getattr(getattr(main, "__spec__", None), "name", "__main__")
+    if name != "__main__" and _script_path():
+        return ["-m", name.partition(".__main__")[0]]
+    return sys.argv[:1]
+
+
+def _code_of(script):
+    """The script, and the modules that it has imported from beside it."""
+    beside = os.path.join(os.path.dirname(script), "")
+    files = {os.path.realpath(getattr(module, "__file__", None) or "") for module in [*sys.modules.values()]}
+    return [script, *[file for file in files if file.startswith(beside) and file.endswith(".py")
+                      and "site-packages" not in file]]
 
 
 class _Root(str):
@@ -1509,6 +1505,12 @@ def _file_name(text):
     name = text.encode(encoding, "replace")[:181].decode(encoding, "ignore")
     name = _pattern(_NOT_IN_NAMES).sub("-", name).strip(". ")
     return f"-{name}" if _pattern(_NO_NAME).fullmatch(name) else name
+
+
+def _check_name(name):
+    """Refuse, by ValueError, a --name that cannot end a folder's name."""
+    if not name or _file_name(f"-{name}") != f"-{name}":
+        raise ValueError(f"--name {name!r:.99}: give {_GOOD_NAME}")
 
 
 def _check_mark(key):
@@ -2231,10 +2233,6 @@ _REFUSED = {
 # ------------------------------------------------------------------------------------------------------------
 # The table: all runs of a root as rows and columns. It writes nothing.
 # ------------------------------------------------------------------------------------------------------------
-
-if TYPE_CHECKING:
-    _Path = Union[str, os.PathLike[str]]
-    _Results = Union[_Path, Callable[[pathlib.Path], Any], None]
 
 _HEAD = 1 << 16                                         # bytes: all that nearly every file has
 _FIRST_READS, _AT_ONCE, _READERS, _SLOW_READ = 32, 512, 16, 0.0005

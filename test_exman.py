@@ -5436,10 +5436,6 @@ class TestGit(Case):
         done = self.python(self.repo / "main.py", cwd=str(self.folder))
         self.assertEqual(exman.load_yaml(pathlib.Path(done.stdout.strip(), "params.yaml").read_text())["commit"], commit)
 
-    def test_a_file_stands_for_its_folder(self):
-        commit = self.commit(a=b"1\n")
-        self.assertEqual(self.state(git=str(self.repo / "a"))[0], commit)
-
     def test_a_script_or_a_module_of_its_own_that_no_commit_has_is_dirty(self):
         main = "import exman, helper\nargs = exman.ExParser(git=True, root=__file__ + '-runs').parse_args()\nprint(exman.load_yaml((args.root / 'params.yaml').read_text())['dirty'])\n"
         self.commit(**{"a": b"1\n", "main.py": main.encode(), "helper.py": b""})
