@@ -362,19 +362,21 @@ class ExParser(ArgumentParser):
         """
         self._exman.setters.append(function)
 
-    def parse_args(self, *args: Any, **kwargs: Any) -> Namespace:
+    def parse_args(self, *args: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]
         """Parse as argparse does, record the run, and return the namespace with the run beside it."""
         return self._parse("parse_args", *args, **kwargs)
 
-    def parse_known_args(self, *args: Any, **kwargs: Any) -> tuple[Namespace, list[str]]:
+    def parse_known_args(self, *args: Any,  # type: ignore[override]
+                         **kwargs: Any) -> tuple[Namespace, list[str]]:
         """Parse as argparse does, record the run, and return the namespace and the words that are left."""
         return self._parse("parse_known_args", *args, **kwargs)
 
-    def parse_intermixed_args(self, *args: Any, **kwargs: Any) -> Namespace:
+    def parse_intermixed_args(self, *args: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]
         """parse_args, with options and positionals in any order."""
         return self._parse("parse_intermixed_args", *args, **kwargs)
 
-    def parse_known_intermixed_args(self, *args: Any, **kwargs: Any) -> tuple[Namespace, list[str]]:
+    def parse_known_intermixed_args(self, *args: Any,  # type: ignore[override]
+                                    **kwargs: Any) -> tuple[Namespace, list[str]]:
         """parse_known_args, with options and positionals in any order."""
         return self._parse("parse_known_intermixed_args", *args, **kwargs)
 
@@ -1202,7 +1204,7 @@ def _script_path():
     path = os.path.join(_STARTED_IN, script or "")
     *folders, name = path.replace(os.sep, "/").split("/")
     is_program = folders[-1:] in (["bin"], ["Scripts"]) and not name.endswith(".py")
-    is_tool = (is_program or hasattr(sys, "frozen") or os.path.dirname(os.__file__) + os.sep in path
+    is_tool = (is_program or hasattr(sys, "frozen") or path.startswith(os.path.dirname(os.__file__) + os.sep)
                or not {"site-packages", "dist-packages"}.isdisjoint(folders))
     return path if os.path.isfile(path) and not is_tool else ""
 
