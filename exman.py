@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Iterable, NoReturn, Sequence, Union
 
     _Path = Union[str, os.PathLike[str]]
+    _Known = tuple["Namespace", list[str]]
     _Results = Union[_Path, Callable[[pathlib.Path], Any], None]
 
 __all__ = ["ArgumentError", "ExParser", "Index", "Namespace", "Run", "YAMLError", "dump_yaml", "load_yaml",
@@ -64,14 +65,12 @@ class Run:
     make the run (a rank, a worker) moves nothing, and signs its files: log.1.txt.
     """
 
-    _process = 0                                        # the one that stands in the block: a fork starts anew
-
     def __init__(self, base: Any, part: str, name: str, rank: str = "", maker: int = 0) -> None:
         self.name, self.id, self.tmp = name, _number(name), part == "tmp"
         self._base, self._part = base, part             # where it was made
         self._rank = rank                               # with what a process that joined it signs its files
         self._maker = maker                             # the process that made it: no other ends or moves it
-        self._begun = time.monotonic()
+        self._begun, self._inside = time.monotonic(), []        # who is in the block
 
     @property
     def root(self) -> pathlib.Path:
@@ -93,9 +92,7 @@ class Run:
         return self                                     # a copy of args is of the same run
 
     def __enter__(self) -> Run:
-        if self._process != os.getpid():
-            self._process, self._inside = os.getpid(), []       # a thread or a task for each block it is in
-        if not self._inside:
+        if os.getpid() not in dict(self._inside):       # those of the process that has forked this one
             self._status = "done"                       # the worst that becomes of a task in the block
             self._log = self._logging()
             _attempt("no log", next, self._log)
@@ -112,7 +109,7 @@ class Run:
             _attempt("no traceback", self._write_traceback, kind, error, trace)
         if status == "failed" or self._status == "done":
             self._status = status
-        if self._inside:
+        if os.getpid() in dict(self._inside):
             return                                      # another thread or task is still at work
         _attempt("the log may lack its end", self._log.close)
         self._end(self._status)
@@ -141,15 +138,16 @@ class Run:
             _unlink(f"{self._folder()}/end.yaml")
         stream: Any = sys.stdout                        # which may be none, or take no attribute
         with self._opened("log") as log:
-            if not isinstance(stream.write, _Tee):
-                stream.write = _Tee(stream.write)
-            tee = stream.write
-            tee.logs.add(log)
+            if getattr(stream.write, "func", None) is not _write:
+                stream.write = functools.partial(_write, stream.write, set())
+            write = stream.write
+            _, logs = write.args
+            logs.add(log)
             try:
                 yield
             finally:
-                tee.logs.discard(log)
-                if not tee.logs and stream.write is tee:
+                logs.discard(log)
+                if not logs and stream.write is write:
                     del stream.write
 
     def _write_traceback(self, kind, error, trace):
@@ -174,36 +172,31 @@ def _attempt(what, step, *args):
     """Take a step of the block; what fails costs a line, and never the experiment or its own exception."""
     try:
         step(*args)
-    except FileNotFoundError:
-        pass                                            # the run was deleted, or is in fails/ already
     except Exception as problem:                        # a full disk; a stdout that takes no attribute
-        _say(f"{what}: {_reason(problem)}")
+        if not isinstance(problem, FileNotFoundError):  # the run was deleted, or is in fails/ already
+            _say(f"{what}: {_reason(problem)}")
 
 
-class _Tee:
+def _write(write, logs, text):
     """A stream's `write` while blocks are open: their logs, too, get the text; the stream stays the same."""
-
-    def __init__(self, write):
-        self.write, self.logs = write, set()
-
-    def __call__(self, text):
-        written = self.write(text)
-        for log in [*self.logs]:
-            try:
-                log.write(text.encode("utf-8", "backslashreplace"))
-            except (OSError, ValueError) as problem:    # a full disk ends the log, not the experiment
-                if log in self.logs:                    # else another thread has just left its block
-                    self.logs.discard(log)
-                    _say(f"the log ends here: {problem}")
-        return written
+    written = write(text)
+    for log in [*logs]:
+        try:
+            log.write(text.encode("utf-8", "backslashreplace"))
+        except (OSError, ValueError) as problem:        # a full disk ends the log, not the experiment
+            if log in logs:                             # else another thread has just left its block
+                logs.discard(log)
+                _say(f"the log ends here: {problem}")
+    return written
 
 
 def _task():
-    """What stands in a block: an asyncio task, or else a thread."""
+    """Who stands in a block: the process, and in it an asyncio task, or else a thread."""
     try:
-        return sys.modules["asyncio"].current_task() or get_ident()
+        task = sys.modules["asyncio"].current_task()
     except (KeyError, AttributeError, RuntimeError):    # not imported, half imported, no loop in this thread
-        return get_ident()
+        task = None
+    return os.getpid(), task or get_ident()
 
 
 def _status(error):
@@ -211,8 +204,7 @@ def _status(error):
     cancelled = getattr(sys.modules.get("asyncio"), "CancelledError", ())    # Ctrl-C, in a coroutine
     if isinstance(error, (KeyboardInterrupt, cancelled)):
         return "interrupted"
-    # A generator that its caller closed has not failed.
-    is_success = error is None or isinstance(error, GeneratorExit)
+    is_success = isinstance(error, (type(None), GeneratorExit))      # a generator that its caller closed
     return "done" if is_success or isinstance(error, SystemExit) and not error.code else "failed"
 
 
@@ -221,21 +213,18 @@ def _status(error):
 _OPEN: dict[str, Any] = {}
 
 
-def _begin(run):
+def _begin(run=None):
     """End the run before this one, where no block has; this one ends with the interpreter at the latest."""
     import atexit
-    atexit.unregister(_end_open)
-    atexit.register(_end_open)
-    _OPEN.pop(run._folder(), None)                      # a further stage of one script
-    _end_open()
-    _OPEN[run._folder()] = run, getattr(sys, "last_value", None)
-
-
-def _end_open():
-    for run, earlier in [*_OPEN.values()]:
-        error = getattr(sys, "last_value", None)
-        run._end(_status(error if error is not earlier else None))
+    error = getattr(sys, "last_value", None)
+    _OPEN.pop(run and run._folder(), None)              # a further stage of one script
+    for before, earlier in [*_OPEN.values()]:
+        before._end(_status(error if error is not earlier else None))
     _OPEN.clear()
+    if run:
+        _OPEN[run._folder()] = run, error
+        atexit.unregister(_begin)
+        atexit.register(_begin)
 
 
 class Namespace(argparse.Namespace):
@@ -245,8 +234,7 @@ class Namespace(argparse.Namespace):
     script with one of these names hides exman's: args.exman.root is always the run.
     """
 
-    # On a class made for each parse and not on the object, so that vars(), == and json see parameters alone;
-    # none is a data descriptor, so an attribute of the script's goes before it.
+    # On a class made for each parse and not on the object, so that vars(), == and json see parameters alone.
     exman: Run
     safe_experiment: Run
     root: pathlib.Path
@@ -267,16 +255,12 @@ class Namespace(argparse.Namespace):
         return plain.__reduce_ex__(protocol)
 
 
-class _RootOfRun:
-    def __get__(self, namespace, kind):
-        return kind._beside[0].root
-
-
 def _with_run(namespace, run, dests):
     """The namespace with the run beside its parameters, under names that are no dests of the script."""
-    members = {"exman": run, "safe_experiment": run, "root": _RootOfRun(), "_beside": (run, dests)}
-    for dest in dests:
-        members.pop(dest, None)
+    # No property: that would go before an attribute of the script's.
+    root = type("_RootOfRun", (), {"__get__": lambda *_: run.root})()
+    beside = {"exman": run, "safe_experiment": run, "root": root, "_beside": (run, dests)}
+    members = {name: beside[name] for name in beside.keys() - dests}
     namespace.__class__ = type("Namespace", (Namespace,), members)
     return namespace
 
@@ -316,58 +300,54 @@ def _bool(text):
 class ExParser(ArgumentParser):
     """An argparse.ArgumentParser that records each parse as a run.
 
-    Takes every parameter of argparse.ArgumentParser, and by name:
-    root: the folder of all runs (default: `exman` beside the main script); zfill: the least digits of numbers
-    in names; shared: whether the group may write what exman makes, whatever the umask; automark: words that
-    name a mark of each run, a dest for itself and its value; default_config_files: yaml files that set
-    defaults, read where they exist; git: True (the main script's repository) or the path of one, to record
-    commit, dirty and changes.diff; git_assert_clean: refuse a dirty one unless --git-dirty.
+    Takes every parameter of argparse.ArgumentParser, and by name: root: the folder of all runs (default:
+    `exman` beside the main script); zfill: the least digits of numbers in names; shared: whether the group
+    may write what exman makes, whatever the umask; automark: words that name a mark of each run, a dest for
+    itself and its value; default_config_files: yaml files that set defaults, read where they exist; git:
+    True (the main script's repository) or the path of one, to record commit, dirty and changes.diff;
+    git_assert_clean: refuse a dirty one unless --git-dirty.
+    add_argument takes volatile=True (recorded, never restored by --config) and secret=True (in no file of
+    the run). A run that cannot be made ends the script with status 1 and one line that says what to do, or
+    is an OSError with exit_on_error=False.
 
         parser = exman.ExParser(root=exman.simpleroot(__file__))
         parser.add_argument("--workers", type=int, default=4, volatile=True)
-        parser.add_argument("--token", secret=True)
-        args = parser.parse_args()
-
-    add_argument takes volatile=True (recorded, never restored by --config) and secret=True (in no file of the
-    run). A run that cannot be made ends the script with status 1 and one line that says what to do, or is an
-    OSError with exit_on_error=False.
     """
 
     exit_on_error = True                                # CPython 3.8 has no such parameter
-    _exman: Any                                         # what it takes beyond argparse
 
     def __init__(self, *args: Any, root: _Path | None = None, zfill: int = 6, shared: bool = False,
                  automark: Iterable[str] = (), default_config_files: Iterable[_Path] = (),
                  git: bool | _Path | None = None, git_assert_clean: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        _set_up(self, argparse.Namespace(
-            root=root, zfill=zfill, shared=shared, automark=_listed_words(automark),
-            default_config_files=_listed_words(default_config_files), git=git or git_assert_clean,
+        marks, files = [[words] if isinstance(words, (str, os.PathLike)) else [*words]
+                        for words in (automark, default_config_files)]      # one is no list of letters
+        self._set_up(argparse.Namespace(
+            root=root, zfill=zfill, shared=shared, automark=marks, files=files, git=git or git_assert_clean,
             git_assert_clean=git_assert_clean, setters=[], validators=[], staged={}))
 
-    def register_validator(self, function: Callable[[Any], object],
-                           message: str = "validation error") -> None:
-        """Check args before each run; False, or an exception: a usage error, message.format(**vars(args)).
+    def _set_up(self, settings):
+        """Make it one that records; staged: by thread and words, the run of the last parse."""
+        self._exman = settings
+        self.register("type", bool, _bool)
+        self._registries["action"] = _Actions(self._registries["action"])
 
-            parser.register_validator(lambda args: args.lr > 0, "--lr is {lr}: give more than 0")
+    def register_validator(self, function: Callable[..., object], message: str = "validation error") -> None:
+        """Check args before each run: register_validator(lambda args: args.lr > 0, "{lr} is not above 0").
 
-        The function may raise exman.ArgumentError(None, "...") to use its own words.
+        False or an exception is a usage error: message.format(**vars(args)), or an ArgumentError's own words.
         """
         self._exman.validators.append((function, message))
 
-    def register_setter(self, function: Callable[[Any], object]) -> None:
-        """Change args, in place, before validators see them and before they are recorded.
-
-            parser.register_setter(lambda args: setattr(args, "steps", args.epochs * 100))
-        """
+    def register_setter(self, function: Callable[..., object]) -> None:
+        """Change args before they are validated: register_setter(lambda args: vars(args).pop("verbose"))."""
         self._exman.setters.append(function)
 
     def parse_args(self, *args: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]
         """Parse as argparse does, record the run, and return the namespace with the run beside it."""
         return self._parse("parse_args", *args, **kwargs)
 
-    def parse_known_args(self, *args: Any,  # type: ignore[override]
-                         **kwargs: Any) -> tuple[Namespace, list[str]]:
+    def parse_known_args(self, *args: Any, **kwargs: Any) -> _Known:  # type: ignore[override]
         """Parse as argparse does, record the run, and return the namespace and the words that are left."""
         return self._parse("parse_known_args", *args, **kwargs)
 
@@ -375,20 +355,17 @@ class ExParser(ArgumentParser):
         """parse_args, with options and positionals in any order."""
         return self._parse("parse_intermixed_args", *args, **kwargs)
 
-    def parse_known_intermixed_args(self, *args: Any,  # type: ignore[override]
-                                    **kwargs: Any) -> tuple[Namespace, list[str]]:
+    def parse_known_intermixed_args(self, *args: Any, **kwargs: Any) -> _Known:  # type: ignore[override]
         """parse_known_args, with options and positionals in any order."""
         return self._parse("parse_known_intermixed_args", *args, **kwargs)
 
     def _parse(self, name, args=None, namespace=None, **kwargs):
         """Call argparse's method of this name; the outermost call makes a run."""
-        method = getattr(super(), name)
-        outer = _THREAD.parse
-        if outer is not None and self in _family(outer.parser):
-            if self not in outer.levels:                # a subparser, or an action that parses more words
-                outer.levels.append(self)
-            return method(args, namespace, **kwargs)
-        if "_ARGCOMPLETE" in os.environ:                # the shell is completing a line: nothing is launched
+        method, outer = getattr(super(), name), _THREAD.parse
+        is_inner = outer is not None and self in _family(outer.parser)
+        if is_inner and self not in outer.levels:       # a subparser, or an action that parses more words
+            outer.levels.append(self)
+        if is_inner or "_ARGCOMPLETE" in os.environ:    # the shell completes a line: nothing is launched
             return method(args, namespace, **kwargs)
         parse = _Replay(self, args, whole="known" not in name)
         if parse.whole and parse.words[:1] == ["mark"]:
@@ -400,15 +377,13 @@ class ExParser(ArgumentParser):
             namespace.__class__ = argparse.Namespace
         _THREAD.parse = parse
         try:
-            for path in map(os.path.expanduser, self._exman.default_config_files):
-                if os.path.exists(path):
-                    self._refusing(parse.load, path, False)
+            for path in filter(os.path.exists, map(os.path.expanduser, self._exman.files)):
+                self._refusing(parse.load, path, False)
             done = method([*parse.words], namespace, **kwargs)
             namespace = done if parse.whole else done[0]
             self._refusing(parse.fill_in, namespace)
-            for parser in parse.levels:
-                for setter in parser._exman.setters:
-                    setter(namespace)
+            for setter in [each for parser in parse.levels for each in parser._exman.setters]:
+                setter(namespace)
             parse.finish(namespace)
             record = self._refusing(_checked, parse, namespace)
         finally:
@@ -438,8 +413,7 @@ class ExParser(ArgumentParser):
         self._exman.staged = {stage: run}
         _begin(run)
         if type(namespace) is argparse.Namespace:       # an object of the caller's own class is left as it is
-            dests = {action.dest for parser in parse.levels for action in parser._actions}
-            _with_run(namespace, run, dests)
+            _with_run(namespace, run, {action.dest for level in parse.levels for action in level._actions})
 
     def error(self, message: str) -> NoReturn:
         """End as argparse does, with a hint where exman knows one."""
@@ -453,9 +427,9 @@ class ExParser(ArgumentParser):
         super().error(message)
 
     def format_help(self, *args: Any, **kwargs: Any) -> str:
+        import copy
         if _THREAD.parse is not None:
             _THREAD.parse.put_back()
-        import copy
         shown = copy.copy(self)                         # with the group of exman's options
         shown._action_groups = self._action_groups + _own_parser(self)._action_groups[-1:]
         return super(ExParser, shown).format_help(*args, **kwargs)
@@ -465,17 +439,15 @@ class ExParser(ArgumentParser):
     def _get_values(self, action, arg_strings):
         # The one place that is handed every option's strings: they are kept, for the record.
         values = super()._get_values(action, arg_strings)
-        parse = _THREAD.parse
-        if parse is not None and (action.option_strings or arg_strings):
-            parse.typed.append((action, [*arg_strings]))
+        if _THREAD.parse is not None and (action.option_strings or arg_strings):
+            _THREAD.parse.typed.append((action, [*arg_strings]))
         return values
 
     def _get_value(self, action, arg_string):
         # The one place where a type reads a text: so it is known of which text a value was made.
         value = super()._get_value(action, arg_string)
-        parse = _THREAD.parse
-        if parse is not None and type(arg_string) is str:       # a default may be of a class of its own
-            parse.read[action, id(value)] = arg_string, value
+        if _THREAD.parse is not None and type(arg_string) is str:   # a default may be of a class of its own
+            _THREAD.parse.read[action, id(value)] = arg_string, value
         return value
 
     def _parse_optional(self, arg_string):
@@ -487,17 +459,6 @@ class ExParser(ArgumentParser):
             if name in own._option_string_actions:
                 return own._parse_optional(arg_string)
         return super()._parse_optional(arg_string)
-
-
-def _listed_words(words):
-    return [words] if isinstance(words, (str, os.PathLike)) else [*words]
-
-
-def _set_up(parser, settings):
-    """Make a parser one that records; staged: by thread and words, the run of its last parse."""
-    parser._exman = settings
-    parser.register("type", bool, _bool)
-    parser._registries["action"] = _Actions(parser._registries["action"])
 
 
 class _Actions(dict):  # type: ignore[type-arg]
@@ -518,21 +479,17 @@ class _Actions(dict):  # type: ignore[type-arg]
 def _recording(make, **kwargs):
     """A subparser of the script's own kind, which records too."""
     parser = make(**kwargs)
-    kind = type(parser)
-    if not issubclass(kind, ExParser):
-        parser.__class__ = type(kind.__name__, (ExParser, kind), {})
-        _set_up(parser, ExParser()._exman)
+    if not isinstance(parser, ExParser):
+        parser.__class__ = type(type(parser).__name__, (ExParser, type(parser)), {})
+        parser._set_up(ExParser()._exman)
     return parser
 
 
 def _family(parser):
     """The parser and all parsers below it."""
-    family = [parser]
-    for each in family:                                 # it grows while it is walked
-        for action in each._actions:
-            if isinstance(action, argparse._SubParsersAction):
-                family += action.choices.values()
-    return family
+    below = [each for action in parser._actions if isinstance(action, argparse._SubParsersAction)
+             for each in action.choices.values()]
+    return [parser, *itertools.chain(*map(_family, below))]
 
 
 class _Parse:
@@ -544,8 +501,7 @@ class _Parse:
         self.words = [*(sys.argv[1:] if args is None else args)]
         self.whole = whole                              # whether words, and keys of files, must all be known
         self.typed = []                                 # (action, strings) of the line; then of files
-        # By an option and the id of what its type made of a text: the text, and what it made, to keep the id.
-        self.read = {}
+        self.read = {}                                  # by option and id of a value: its text, the value
         self.own = {}                                   # exman's options: tmp, name, git-dirty
         self.configs = set()                            # the names that --config was given by
         self.files = []                                 # the one that wins first
@@ -553,19 +509,15 @@ class _Parse:
         self.undo = []                                  # how to put back what was eased, the last one first
 
     def load(self, word, explicit=True):
-        """Read a file; until the parse ends nothing that it gives is required, and no default of it is read.
-
-        In place, as argparse's intermixed parse does it. A type may open a default, or refuse it.
-        """
+        """Read a file; while the parse lasts nothing that it gives is required, no default of it is read."""
         file = _File(_config_path(os.path.expanduser(word), _root_of(self.parser._exman)), explicit)
         dests = [dest for parser in _family(self.parser) for dest in _dests(parser).values()]
         file.unknown = _unknown_keys(dests, file) if self.whole or file.recorded else []
         self.files.insert(0, file)
+        # In place, as argparse's intermixed parse does it; a type may open a default, or refuse it.
         _EASING.acquire()
         self.undo.append(_EASING.release)
-        for dest in dests:
-            if file.key(dest) is None:
-                continue
+        for dest in [dest for dest in dests if file.key(dest) is not None]:
             for each in [*dest.actions, *dest.groups]:
                 self.undo.append(functools.partial(setattr, each, "required", each.required))
                 each.required = False
@@ -589,30 +541,22 @@ class _Parse:
                     yield parser, action, str(name)
 
 
-class _Thread(_local):
-    # The _Parse under way: a parse inside it, a subparser's or an action's, belongs to it.
-    parse: Any = None
-
-
-_THREAD = _Thread()
-_EASING = RLock()                                       # held while a parser is not as the script made it
-
-
 class _OwnAction(Action):
     """An option of exman's: its value belongs to the parse, not to the script's namespace."""
 
     def __call__(self, parser, namespace, values, option_string=None):
-        parse = _THREAD.parse
         if self.dest == "config":
-            parse.configs.add(option_string)
-            parser._refusing(parse.load, values)
+            _THREAD.parse.configs.add(option_string)
+            parser._refusing(_THREAD.parse.load, values)
         else:
-            parse.own[self.dest] = values
+            _THREAD.parse.own[self.dest] = values
 
 
+# The _Parse under way: a parse inside it, a subparser's or an action's, belongs to it.
+_THREAD: Any = type("_Thread", (_local,), {"parse": None})()
+_EASING = RLock()                                       # held while a parser is not as the script made it
 _OWN_OPTIONS: dict[str, Any] = {
-    "config": {"metavar": "RUN",
-               "help": "run again: a run's yaml, folder or number, or a yaml file written by hand"},
+    "config": {"metavar": "RUN", "help": "run again: a run's yaml, folder or number, or a yaml of your own"},
     "tmp": {"nargs": 0, "help": "keep this run apart, in tmp/"},
     "name": {"help": "end the name of the run's folder with this"},
     "git-dirty": {"nargs": 0, "help": "run with uncommitted changes"}}
@@ -620,13 +564,12 @@ _OWN_OPTIONS: dict[str, Any] = {
 
 def _own_parser(parser):
     """exman's options, each under the names, --tmp or --exman-tmp, that are free in the script."""
-    prefix = parser.prefix_chars
-    dashes = 2 * ("-" if "-" in prefix else prefix[0])
-    own = ArgumentParser(add_help=False, prefix_chars=prefix, argument_default=SUPPRESS)
+    dash = "-" if "-" in parser.prefix_chars else parser.prefix_chars[0]
+    own = ArgumentParser(add_help=False, prefix_chars=dash, argument_default=SUPPRESS)
     group = own.add_argument_group("exman")
     for name, more in _OWN_OPTIONS.items():
         # The script may have an option of this name, or one that it abbreviates.
-        free = [option for option in (f"{dashes}{name}", f"{dashes}exman-{name}")
+        free = [option for option in (2 * dash + name, f"{2 * dash}exman-{name}")
                 if option not in parser._option_string_actions and not parser._get_option_tuples(option)]
         if free and (name != "git-dirty" or parser._exman.git):
             action = group.add_argument(free[0], dest=name, type=str, action=_OwnAction, **more)
