@@ -70,7 +70,7 @@ class Run:
         self._base, self._part = base, part             # where it was made
         self._rank = rank                               # with what a process that joined it signs its files
         self._maker = maker                             # the process that made it: no other ends or moves it
-        self._begun, self._inside = time.monotonic(), []        # who is in the block
+        self._begun, self._inside = time.monotonic(), []        # the process, for each block that it is in
 
     @property
     def root(self) -> pathlib.Path:
@@ -92,25 +92,22 @@ class Run:
         return self                                     # a copy of args is of the same run
 
     def __enter__(self) -> Run:
-        if os.getpid() not in dict(self._inside):       # those of the process that has forked this one
+        if os.getpid() not in self._inside:             # the process that has forked this one may be there
             self._status = "done"                       # the worst that becomes of a task in the block
             self._log = self._logging()
             _attempt("no log", next, self._log)
-        self._inside.append(_task())
+        self._inside.append(os.getpid())
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        task = _task()
-        self._inside.remove(task if task in self._inside else self._inside[-1])
-        if task in self._inside:
-            return                                      # the outermost of nested blocks decides
+        self._inside.pop()
         status = _status(error)
         if status != "done":
             _attempt("no traceback", self._write_traceback, kind, error, trace)
         if status == "failed" or self._status == "done":
             self._status = status
-        if os.getpid() in dict(self._inside):
-            return                                      # another thread or task is still at work
+        if os.getpid() in self._inside:
+            return                                      # another block, of a thread or a task, is still open
         _attempt("the log may lack its end", self._log.close)
         self._end(self._status)
         if self._status == "failed" and self._maker == os.getpid():
@@ -188,15 +185,6 @@ def _write(write, logs, text):
                 logs.discard(log)
                 _say(f"the log ends here: {problem}")
     return written
-
-
-def _task():
-    """Who stands in a block: the process, and in it an asyncio task, or else a thread."""
-    try:
-        task = sys.modules["asyncio"].current_task()
-    except (KeyError, AttributeError, RuntimeError):    # not imported, half imported, no loop in this thread
-        task = None
-    return os.getpid(), task or get_ident()
 
 
 def _status(error):

@@ -245,7 +245,7 @@ class TestRun(Case):
         self.assertIs(sys.stdout, stdout)
         self.assertEqual(args.root.parent.name, "runs")
 
-    def test_the_outermost_of_nested_blocks_decides(self):
+    def test_a_run_ends_with_the_outermost_of_nested_blocks_and_has_failed_where_one_of_them_has(self):
         args = self.parse(self.parser())
 
         def caught_inside():
@@ -254,15 +254,18 @@ class TestRun(Case):
                     print("inner")
                     raise ValueError
             except ValueError:
-                print("caught")
+                print("caught", args.root.parent.name)
         printed, raised = self.run_in_block(args, caught_inside)
         self.assertIsNone(raised)
-        self.assertEqual(self.files(args.root), ["end.yaml", "log.txt", "params.yaml"])
+        self.assertEqual(printed, "inner\ncaught runs\n")
+        self.assertEqual(self.files(args.root), ["end.yaml", "log.txt", "params.yaml", "traceback.txt"])
         self.assertEqual(self.read(args.root / "log.txt"), printed)
+        self.assertEqual(args.root.parent.name, "fails")
 
         def through_both():
             with args.exman:
                 raise ValueError
+        args = self.parse(self.parser())
         _, raised = self.run_in_block(args, through_both)
         self.assertIsInstance(raised, ValueError)
         self.assertEqual(args.root.parent.name, "fails")
