@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     import datetime
     import pathlib
     from typing import Any, Callable, Iterable, NoReturn, Sequence, Union
-
     _Path = Union[str, os.PathLike[str]]
     _Known = tuple["Namespace", list[str]]
     _Results = Union[_Path, Callable[[pathlib.Path], Any], None]
@@ -65,11 +64,12 @@ class Run:
     make the run (a rank, a worker) moves nothing, and signs its files: log.1.txt.
     """
 
+    time: datetime.datetime = property(lambda self: _time(self.name))  # type: ignore[assignment]
+
     def __init__(self, base: Any, part: str, name: str, rank: str = "", maker: int = 0) -> None:
         self.name, self.id, self.tmp = name, _number(name), part == "tmp"
-        self._base, self._part = base, part             # where it was made
-        self._rank = rank                               # with what a process that joined it signs its files
-        self._maker = maker                             # the process that made it: no other ends or moves it
+        self._base, self._part, self._rank = base, part, rank   # where it was made; which rank has joined it
+        self._maker = maker                             # the process that made it: no copy ends or moves it
         self._begun, self._inside = time.monotonic(), []        # the process, for each block that it is in
 
     @property
@@ -77,25 +77,17 @@ class Run:
         from pathlib import Path
         return Path(self._folder())
 
-    @property
-    def time(self) -> datetime.datetime:
-        return _time(self.name)
-
     def __repr__(self) -> str:
         return f"<exman.Run {self.id}: {self._folder()}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A copy in another process has not made the run: there it logs beside the maker and moves nothing.
         return Run, (self._base, self._part, self.name, self._rank)
-
-    def __deepcopy__(self, memo: object) -> Run:
-        return self                                     # a copy of args is of the same run
 
     def __enter__(self) -> Run:
         if os.getpid() not in self._inside:             # the process that has forked this one may be there
             self._status = "done"                       # the worst that becomes of a task in the block
             self._log = self._logging()
-            _attempt("no log", next, self._log)
+            self._attempt("no log", next, self._log)
         self._inside.append(os.getpid())
         return self
 
@@ -103,17 +95,25 @@ class Run:
         self._inside.pop()
         status = _status(error)
         if status != "done":
-            _attempt("no traceback", self._write_traceback, kind, error, trace)
+            self._attempt("no traceback", self._write_traceback, kind, error, trace)
         if status == "failed" or self._status == "done":
             self._status = status
         if os.getpid() in self._inside:
             return                                      # another block, of a thread or a task, is still open
-        _attempt("the log may lack its end", self._log.close)
+        self._attempt("the log may lack its end", next, self._log, None)
         self._end(self._status)
         if self._status == "failed" and self._maker == os.getpid():
-            _attempt("the run is not in fails/", self._base.move_to_fails, self._part, self.name)
+            self._attempt("the run is not in fails/", self._base.move_to_fails, self._part, self.name)
         if self._status != "done":
             _say(f"run {self.id} {self._status}: {self._folder()}")
+
+    def _attempt(self, what, step, *args):
+        """Take a step of the block; what fails costs a line, never the experiment or its own exception."""
+        try:
+            step(*args)
+        except Exception as problem:                    # a full disk; a stdout that takes no attribute
+            if not isinstance(problem, FileNotFoundError):      # the run was deleted, or is in fails/ already
+                _say(f"{what}: {_reason(problem)}")
 
     def _folder(self):
         """Where it lies; its maker, perhaps another process, may have moved it to fails/."""
@@ -129,7 +129,7 @@ class Run:
         return file
 
     def _logging(self):
-        """From next() until it is closed, copy what is written to stdout into the log."""
+        """From one next() to the other, copy what is written to stdout into the log."""
         if self._maker == os.getpid():                  # how it ended is for this block to say now
             _OPEN.pop(self._folder(), None)
             _unlink(f"{self._folder()}/end.yaml")
@@ -140,12 +140,10 @@ class Run:
             write = stream.write
             _, logs = write.args
             logs.add(log)
-            try:
-                yield
-            finally:
-                logs.discard(log)
-                if not logs and stream.write is write:
-                    del stream.write
+            yield
+            logs.discard(log)
+            if not logs and stream.write is write:
+                del stream.write
 
     def _write_traceback(self, kind, error, trace):
         import traceback
@@ -161,17 +159,8 @@ class Run:
         end = {"status": status, "time": time.strftime("%Y-%m-%dT%H:%M:%S"),
                "seconds": round(time.monotonic() - self._begun, 3)}
         if self._maker == os.getpid():
-            _attempt(f"how run {self.id} ended is not recorded", self._base.write_whole,
-                     f"{self._folder()}/end.yaml", dump_yaml(end).encode())
-
-
-def _attempt(what, step, *args):
-    """Take a step of the block; what fails costs a line, and never the experiment or its own exception."""
-    try:
-        step(*args)
-    except Exception as problem:                        # a full disk; a stdout that takes no attribute
-        if not isinstance(problem, FileNotFoundError):  # the run was deleted, or is in fails/ already
-            _say(f"{what}: {_reason(problem)}")
+            self._attempt(f"how run {self.id} ended is not recorded", self._base.write_whole,
+                          f"{self._folder()}/end.yaml", dump_yaml(end).encode())
 
 
 def _write(write, logs, text):
@@ -181,8 +170,8 @@ def _write(write, logs, text):
         try:
             log.write(text.encode("utf-8", "backslashreplace"))
         except (OSError, ValueError) as problem:        # a full disk ends the log, not the experiment
-            if log in logs:                             # else another thread has just left its block
-                logs.discard(log)
+            logs.discard(log)
+            if not log.closed:                          # else another thread has just left its block
                 _say(f"the log ends here: {problem}")
     return written
 
@@ -216,34 +205,31 @@ def _begin(run=None):
 
 
 class Namespace(argparse.Namespace):
-    """What parse_args returns: vars(args) is what argparse would have put there; the run stands beside it.
-
-    args.root: the run's folder (a Path); args.exman and args.safe_experiment: the Run. A parameter of the
-    script with one of these names hides exman's: args.exman.root is always the run.
-    """
+    """What parse_args returns: vars(args) is what argparse would have put there; the run stands beside it."""
 
     # On a class made for each parse and not on the object, so that vars(), == and json see parameters alone.
+    # A parameter of the script with one of these names hides exman's: args.exman.root is always the run.
     exman: Run
-    safe_experiment: Run
-    root: pathlib.Path
+    safe_experiment: Run                                # the same object
+    root: pathlib.Path                                  # the run's folder
     _beside: Any = ()                                   # the run, and the dests of the script
     # pickle compares it with what it writes.
     __class__: Any = property(lambda self: argparse.Namespace, vars(object)["__class__"].__set__)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        # The run goes along with a copy, and to another process of this job.
+        # The run goes along to another process of this job, and with a copy: deepcopy shares a function.
         frame: Any = sys._getframe(1)
         while frame and frame.f_globals.get("__name__") not in ("copy", "multiprocessing.reduction"):
             frame = frame.f_back
         if frame and self._beside:
-            return _with_run, (argparse.Namespace(), *self._beside), self.__dict__
+            return functools.partial(_with_run, *self._beside), (argparse.Namespace(),), self.__dict__
         # A checkpoint loads where there is no exman.
         plain = argparse.Namespace()
         vars(plain).update(self.__dict__)
         return plain.__reduce_ex__(protocol)
 
 
-def _with_run(namespace, run, dests):
+def _with_run(run, dests, namespace):
     """The namespace with the run beside its parameters, under names that are no dests of the script."""
     # No property: that would go before an attribute of the script's.
     root = type("_RootOfRun", (), {"__get__": lambda *_: run.root})()
@@ -276,10 +262,6 @@ def optional(type: Callable[[str], Any]) -> Callable[[str | None], Any]:
     return optional_type
 
 
-_FALSE = ("", "false", "f", "no", "n", "off", "0")
-_TRUE = ("true", "t", "yes", "y", "on", "1")
-
-
 def _bool(text):
     """type=bool as people mean it; argparse's own bool('False') is True."""
     return str(text).lower() not in _FALSE
@@ -288,15 +270,13 @@ def _bool(text):
 class ExParser(ArgumentParser):
     """An argparse.ArgumentParser that records each parse as a run.
 
-    Takes every parameter of argparse.ArgumentParser, and by name: root: the folder of all runs (default:
-    `exman` beside the main script); zfill: the least digits of numbers in names; shared: whether the group
-    may write what exman makes, whatever the umask; automark: words that name a mark of each run, a dest for
-    itself and its value; default_config_files: yaml files that set defaults, read where they exist; git:
-    True (the main script's repository) or the path of one, to record commit, dirty and changes.diff;
-    git_assert_clean: refuse a dirty one unless --git-dirty.
-    add_argument takes volatile=True (recorded, never restored by --config) and secret=True (in no file of
-    the run). A run that cannot be made ends the script with status 1 and one line that says what to do, or
-    is an OSError with exit_on_error=False.
+    Beside argparse's parameters it takes root: the folder of all runs (default: `exman` beside the script);
+    zfill: the least digits of numbers in names; shared: whether the group may write what exman makes;
+    automark: words that name a mark of each run, a dest for itself and its value; default_config_files:
+    yaml files that set defaults, where they exist; git: True (the script's) or the path of a repository, to
+    record commit, dirty and changes.diff; git_assert_clean: refuse a dirty one without --git-dirty.
+    add_argument takes volatile=True (recorded, never restored by --config) and secret=True (in no file of the
+    run). Where no run can be made it exits with status 1, or raises OSError with exit_on_error=False.
 
         parser = exman.ExParser(root=exman.simpleroot(__file__))
         parser.add_argument("--workers", type=int, default=4, volatile=True)
@@ -373,7 +353,7 @@ class ExParser(ArgumentParser):
             for setter in [each for parser in parse.levels for each in parser._exman.setters]:
                 setter(namespace)
             parse.finish(namespace)
-            record = self._refusing(_checked, parse, namespace)
+            record = self._refusing(parse.checked, namespace)
         finally:
             parse.put_back()
             _THREAD.parse = outer
@@ -401,10 +381,9 @@ class ExParser(ArgumentParser):
         self._exman.staged = {stage: run}
         _begin(run)
         if type(namespace) is argparse.Namespace:       # an object of the caller's own class is left as it is
-            _with_run(namespace, run, {action.dest for level in parse.levels for action in level._actions})
+            _with_run(run, {action.dest for level in parse.levels for action in level._actions}, namespace)
 
     def error(self, message: str) -> NoReturn:
-        """End as argparse does, with a hint where exman knows one."""
         parse = _THREAD.parse
         if parse is not None:
             parse.put_back()                            # the usage is the script's
@@ -419,7 +398,7 @@ class ExParser(ArgumentParser):
         if _THREAD.parse is not None:
             _THREAD.parse.put_back()
         shown = copy.copy(self)                         # with the group of exman's options
-        shown._action_groups = self._action_groups + _own_parser(self)._action_groups[-1:]
+        shown._action_groups = self._action_groups + self._own_parser()._action_groups[-1:]
         return super(ExParser, shown).format_help(*args, **kwargs)
 
     # -- The hooks of argparse that are not public, each called alike in CPython 3.8 to 3.15 -----------------
@@ -443,15 +422,27 @@ class ExParser(ArgumentParser):
         # so they are in no list, usage, abbreviation or conflict of this one. The answer differs by version.
         name = arg_string.partition("=")[0]
         if _THREAD.parse is not None and name.endswith(tuple(_OWN_OPTIONS)):
-            own = _own_parser(self)
+            own = self._own_parser()
             if name in own._option_string_actions:
                 return own._parse_optional(arg_string)
         return super()._parse_optional(arg_string)
 
+    def _own_parser(self):
+        """exman's options, each as --tmp or --exman-tmp, where the script has none that this abbreviates."""
+        dash = "-" if "-" in self.prefix_chars else self.prefix_chars[0]
+        own = ArgumentParser(add_help=False, prefix_chars=dash, argument_default=SUPPRESS)
+        group = own.add_argument_group("exman")
+        for name, more in _OWN_OPTIONS.items():
+            free = [option for option in (2 * dash + name, f"{2 * dash}exman-{name}")
+                    if option not in self._option_string_actions and not self._get_option_tuples(option)]
+            if free and (name != "git-dirty" or self._exman.git):
+                action = group.add_argument(free[0], dest=name, type=str, action=_OwnAction, **more)
+                own._option_string_actions.update(dict.fromkeys(free, action))
+        return own
+
 
 class _Actions(dict):  # type: ignore[type-arg]
-    """argparse's registry of actions, which all groups share: so add_argument takes volatile= and secret=."""
-
+    # argparse's registry of actions, which all groups share: so add_argument takes volatile= and secret=.
     def get(self, name, default=None):
         make = super().get(name, default)
 
@@ -484,8 +475,7 @@ class _Parse:
     """One outermost parse while it lasts: what was typed, what exman's own options and the files say."""
 
     def __init__(self, parser, args, whole):
-        self.parser = parser
-        self.levels = [parser]                          # it, and the subparsers that are chosen below
+        self.parser, self.levels = parser, [parser]     # levels: and the subparsers that are chosen below
         self.words = [*(sys.argv[1:] if args is None else args)]
         self.whole = whole                              # whether words, and keys of files, must all be known
         self.typed = []                                 # (action, strings) of the line; then of files
@@ -524,14 +514,35 @@ class _Parse:
         for parser in self.levels:                      # it grows while it is walked
             for action, file in itertools.product(parser._actions, self.files):
                 name = file.values.get(_column(action.dest, file.own))
-                is_chooser = isinstance(action, argparse._SubParsersAction)
-                if name and is_chooser and action not in dict(self.typed):
+                if name and isinstance(action, argparse._SubParsersAction) and action not in dict(self.typed):
                     yield parser, action, str(name)
+
+    def checked(self, namespace):
+        """What is to be recorded, once validators, git and --name have been looked at."""
+        settings = self.parser._exman
+        for function, message in [each for parser in self.levels for each in parser._exman.validators]:
+            why = ""
+            try:
+                if str(function(namespace)) != "False":     # numpy has a False of its own
+                    continue
+            except ArgumentError:
+                raise
+            except Exception as error:
+                why = f" ({type(error).__name__}: {error})"
+            try:
+                message = message.format(**vars(namespace))
+            except Exception as error:                  # {lr:.3f} of None, or braces that are no parameter's
+                why = f" ({type(error).__name__}: {error})"
+            raise ArgumentError(None, f"{message}{why}")
+        must_be_clean = settings.git_assert_clean and "git-dirty" not in self.own
+        state = _git_state(settings.git, must_be_clean) if settings.git else None
+        if "name" in self.own:
+            _check_name(self.own["name"])
+        return _record(self, namespace, state)
 
 
 class _OwnAction(Action):
-    """An option of exman's: its value belongs to the parse, not to the script's namespace."""
-
+    # An option of exman's: its value belongs to the parse, not to the script's namespace.
     def __call__(self, parser, namespace, values, option_string=None):
         if self.dest == "config":
             _THREAD.parse.configs.add(option_string)
@@ -543,50 +554,13 @@ class _OwnAction(Action):
 # The _Parse under way: a parse inside it, a subparser's or an action's, belongs to it.
 _THREAD: Any = type("_Thread", (_local,), {"parse": None})()
 _EASING = RLock()                                       # held while a parser is not as the script made it
+_FALSE = ("", "false", "f", "no", "n", "off", "0")
+_TRUE = ("true", "t", "yes", "y", "on", "1")
 _OWN_OPTIONS: dict[str, Any] = {
     "config": {"metavar": "RUN", "help": "run again: a run's yaml, folder or number, or a yaml of your own"},
     "tmp": {"nargs": 0, "help": "keep this run apart, in tmp/"},
     "name": {"help": "end the name of the run's folder with this"},
     "git-dirty": {"nargs": 0, "help": "run with uncommitted changes"}}
-
-
-def _own_parser(parser):
-    """exman's options, each under the names, --tmp or --exman-tmp, that are free in the script."""
-    dash = "-" if "-" in parser.prefix_chars else parser.prefix_chars[0]
-    own = ArgumentParser(add_help=False, prefix_chars=dash, argument_default=SUPPRESS)
-    group = own.add_argument_group("exman")
-    for name, more in _OWN_OPTIONS.items():
-        # The script may have an option of this name, or one that it abbreviates.
-        free = [option for option in (2 * dash + name, f"{2 * dash}exman-{name}")
-                if option not in parser._option_string_actions and not parser._get_option_tuples(option)]
-        if free and (name != "git-dirty" or parser._exman.git):
-            action = group.add_argument(free[0], dest=name, type=str, action=_OwnAction, **more)
-            own._option_string_actions.update(dict.fromkeys(free, action))
-    return own
-
-
-def _checked(parse, namespace):
-    """What is to be recorded, once validators, git and --name have been looked at."""
-    settings = parse.parser._exman
-    for function, message in [each for parser in parse.levels for each in parser._exman.validators]:
-        problem = None
-        try:
-            if str(function(namespace)) != "False":     # numpy has a False of its own
-                continue
-        except ArgumentError:
-            raise
-        except Exception as error:
-            problem = error
-        try:
-            message = message.format(**vars(namespace))
-        except Exception as error:                      # {lr:.3f} of None, or braces that are no parameter's
-            problem = error
-        raise ArgumentError(None, f"{message} ({type(problem).__name__}: {problem})" if problem else message)
-    must_be_clean = settings.git_assert_clean and "git-dirty" not in parse.own
-    state = _git_state(settings.git, must_be_clean) if settings.git else None
-    if "name" in parse.own:
-        _check_name(parse.own["name"])
-    return _record(parse, namespace, state)
 
 
 # ------------------------------------------------------------------------------------------------------------
