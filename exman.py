@@ -144,6 +144,8 @@ class Run:
             logs.discard(log)
             if not logs and stream.write is write:
                 del stream.write
+                if stream.write != write.args[0]:       # there was one of the script's own, not of its class
+                    stream.write = write.args[0]
 
     def _write_traceback(self, kind, error, trace):
         import traceback
@@ -308,7 +310,7 @@ class ExParser(ArgumentParser):
         self._exman.validators.append((function, message))
 
     def register_setter(self, function: Callable[..., object]) -> None:
-        """Change args before they are validated: register_setter(lambda args: vars(args).pop("verbose"))."""
+        """Change args before they are validated: register_setter(lambda args: setattr(args, "steps", 9))."""
         self._exman.setters.append(function)
 
     def parse_args(self, *args: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]
@@ -489,13 +491,13 @@ class _Parse:
     def load(self, word, explicit=True):
         """Read a file; while the parse lasts nothing that it gives is required, no default of it is read."""
         file = _File(_config_path(os.path.expanduser(word), _root_of(self.parser._exman)), explicit)
-        dests = [dest for parser in _family(self.parser) for dest in _dests(parser).values()]
-        file.unknown = _unknown_keys(dests, file) if self.whole or file.recorded else []
+        dests = [dest for parser in _family(self.parser) for dest in _dests(parser)]
+        file.note_unknown(dests, self.whole)
         self.files.insert(0, file)
         # In place, as argparse's intermixed parse does it; a type may open a default, or refuse it.
         _EASING.acquire()
         self.undo.append(_EASING.release)
-        for dest in [dest for dest in dests if file.key(dest) is not None]:
+        for _, dest in file.says_of(dests):
             for each in [*dest.actions, *dest.groups]:
                 self.undo.append(functools.partial(setattr, each, "required", each.required))
                 each.required = False
@@ -571,69 +573,61 @@ _OWN_OPTIONS: dict[str, Any] = {
 # option's type makes of it. The comment `# exman: {...}`, a Python literal, has what lines alone cannot say:
 #   exact    by key, the shape of the value, see _form(): which lists are tuples, which texts are for the type
 #   words    by key, of a value that no text brings back: its line, and the words by which options make it
-#   more     the attributes that are no options': of a setter, of set_defaults
-#   argv     the words of the launch, for `exman cmd`; git: whether commit and dirty are exman's
+#   more     the attributes that are no options'; argv: the words of the launch; git: whether that was on
 # A key's part is believed only while its line still says the same, so a copy that was edited by hand counts.
 
-# What exman wrote beside the parameters: the first three in every file, the others with git, or up to 0.1.9.
-_OWN_KEYS = ("root", "time", "id")
+_OWN_KEYS = ("root", "time", "id")                      # what exman writes beside the parameters
 _GIT_KEYS = ("commit", "dirty")
-_OLD_KEYS = ("config", "config_file", "tmp", "name", "git_dirty")
-# What a comment says that is not there; `old`: another exman wrote it.
-_NO_META = {"argv": [], "git": False, "exact": {}, "words": {}, "more": [], "old": False}
-_NO_LITERAL = (TypeError, ValueError, SyntaxError, MemoryError, RecursionError)
+_OLD_KEYS = ("config", "config_file", "tmp", "name", "git_dirty")       # up to 0.1.9
 
 
 class _File:
     """A yaml file of parameters; ValueError and OSError name it."""
 
-    def __init__(self, path, explicit):
+    def __init__(self, path, explicit=True):
         self.path, self.explicit = path, explicit       # of --config, or else of default_config_files
-        self.unknown = []                               # the keys that no option of the parser knows
         self.is_overridden = False                      # by the command line, or by a later file
         text = _read_text(path)
-        if not re.search(r"(?m)^[ \t\r]*[^# \t\r\n]", text):
-            text = "{}"                                 # a file of comments sets nothing
+        text = text if re.search(r"(?m)^[ \t\r]*[^# \t\r\n]", text) else "{}"   # comments set nothing
         try:
             self.values, self.text = _parse_yaml(text)  # by key
             # The text of each scalar, as one types it: .inf and .nan as float() reads them.
             self.texts, _ = _parse_yaml(text, functools.partial(re.sub, r"(?i)\.(?=(inf|nan)\Z)", ""))
-            part = str(self.values.get("root")).partition("/")[0]
-            self.recorded = part in _PARTS and self.values.keys() >= {*_OWN_KEYS}
-            self.meta = _meta(text if self.recorded else "")
         except YAMLError as error:
             raise ValueError(f"{path}: {error}") from None
-        # The keys that are exman's. Older files do not say whether git was on.
-        git = self.meta["git"] or (self.meta["old"] and self.values.keys() >= {*_GIT_KEYS})
-        self.own = (_OWN_KEYS + _GIT_KEYS * git) * self.recorded
+        self.recorded = {*self.values} >= {*_OWN_KEYS} and str(self.values["root"]).split("/")[0] in _PARTS
+        kind, said = [*re.findall("(?m)^# (exman|argv): (.*)$", text), ("", "")][0]
+        self.is_old = not self.recorded or kind != "exman"      # written by another exman, or by hand
+        try:
+            if self.is_old:                             # 1.0.0 has a flow list of yaml
+                meta = load_yaml(f"argv: {said}\n")
+            else:
+                import ast
+                meta = dict(ast.literal_eval(said))
+        except Exception:                               # edited: the lines count
+            meta = {}
+        self.meta: dict[str, Any] = {"argv": [], "git": False, "exact": {}, "words": {}, "more": []}
+        self.meta.update({name: meta[name] for name in meta if type(meta[name]) is type(self.meta.get(name))})
+        git = self.meta["git"] or self.is_old and self.values.keys() >= {*_GIT_KEYS}
+        self.own = (_OWN_KEYS + _GIT_KEYS * git) * self.recorded        # the keys that are exman's
 
-    def key(self, dest):
-        """By which key it has something to say of a dest; None if it has not."""
-        keys = [key for key in (_column(name, self.own) for name in dest.names) if key in self.values]
-        if len(keys) > 1 and not self.recorded:
-            raise self.error(keys[1], f"{keys[1]!r} is {keys[0]!r}, which is there too")
-        is_kept_out = dest.volatile and self.explicit or dest.secret and self.recorded
-        return keys[0] if keys and not is_kept_out else None
+    def says_of(self, dests):
+        """By which key it has something to say of a dest, and the dest."""
+        for dest in dests:
+            keys = [key for key in dest.keys(self.own) if key in self.values]
+            if len(keys) > 1 and not self.recorded:
+                raise self.error(keys[1], f"{keys[1]!r} is {keys[0]!r}, which is there too")
+            if keys and not (dest.volatile and self.explicit or dest.secret and self.recorded):
+                yield keys[0], dest
+
+    def note_unknown(self, dests, whole):
+        known = {*self.own, *_OLD_KEYS * self.recorded}.union(*[dest.keys(self.own) for dest in dests])
+        self.unknown = [key for key in self.values if key not in known and (whole or self.recorded)]
+        for key in [] if self.recorded else self.unknown:
+            raise self.error(key, _unknown("option", str(key), {dest.name: dest for dest in dests}))
 
     def error(self, key, reason):
-        line = self.text.line(self.text.keys.get(key, 0))
-        return ValueError(f"{self.path}, line {line}: {reason}")
-
-
-def _meta(text):
-    """What exman keeps in a run's file beside the parameters."""
-    found = re.search("(?m)^# (exman|argv): (.*)$", text)
-    meta = {"old": True}
-    if found and found[1] == "argv":                    # of exman 1.0.0: a flow list
-        meta.update(load_yaml(f"argv: {found[2]}\n"))
-    elif found:
-        import ast
-        try:
-            meta = dict(ast.literal_eval(found[2]))
-        except _NO_LITERAL:                             # edited: the lines count
-            meta = {}
-    sound = {name: part for name, part in meta.items() if type(part) is type(_NO_META.get(name))}
-    return {**_NO_META, **sound}
+        return ValueError(f"{self.path}, line {self.text.line(self.text.keys.get(key, 0))}: {reason}")
 
 
 class _Dest:
@@ -647,26 +641,19 @@ class _Dest:
         self.takes_many = self.reader.nargs not in (None, argparse.OPTIONAL, 0)
         appends = type(self.reader) in (argparse._AppendAction, argparse._AppendConstAction)
         self.shape = [True, [True], [[True]]][self.takes_many + appends]    # where the comment has none
-        self.volatile, self.secret = [any(getattr(action, flag, False) for action in actions)
-                                      for flag in ("volatile", "secret")]
+        self.volatile = any(getattr(action, "volatile", False) for action in actions)
+        self.secret = any(getattr(action, "secret", False) for action in actions)
+        groups = parser._mutually_exclusive_groups
+        self.groups = [group for group in groups if {*actions} & {*group._group_actions}]
 
-    # What only files ask for is made when they do: a launch without one is the common one.
-
-    @property
-    def names(self):
-        """The names by which a file may speak of it, and the option of each; '': its own."""
-        names, others = {self.name: ""}, {action.dest for action in self.parser._actions}
+    def keys(self, own):
+        """The keys by which a file may speak of it, and the option of each; '': its own name."""
+        keys, others = {_column(self.name, own): ""}, {action.dest for action in self.parser._actions}
         for option in self.options:
             bare = option.lstrip(self.parser.prefix_chars)
-            forms = {bare, bare.replace("-", "_")}.difference(others)
-            names.update(dict.fromkeys(forms, option))
-        return names
-
-    @property
-    def groups(self):
-        """The mutually exclusive groups that one of its options is in."""
-        return [group for group in self.parser._mutually_exclusive_groups
-                if not {*self.actions}.isdisjoint(group._group_actions)]
+            for name in {bare, bare.replace("-", "_")} - others:
+                keys[_column(name, own)] = option
+        return keys
 
     def read(self, text):
         """What its type makes of a text; of an option's name, as exman 1.0.0 wrote a flag, its const."""
@@ -674,15 +661,38 @@ class _Dest:
         value = text if const is None else const
         return self.parser._get_value(self.reader, value) if type(value) is str else value
 
+    def text_of(self, reads, value):
+        """A text that read() makes a value of that is not plain: of Path("data"), Color.RED, nn.ReLU."""
+        read, _ = reads.get((self.reader, id(value)), (None, None))
+        is_text = type(value) is str                    # perhaps not what its type makes of it (str.lower)
+        if read is None and is_text or read is not None and (not is_text or read == value):
+            return read
+        for name in ("", "name", "value", "__name__", "pattern"):
+            try:
+                text = getattr(value, name) if name else str(value)
+                if type(text) is str and not hasattr(value, "close") and _same(self.read(text), value):
+                    return text                         # a file, which has close, is not opened again
+            except (Exception, SystemExit):             # a type, or a property, may raise anything
+                continue
+        return read
+
+    def calls(self, text):
+        """The option and its words, for each call that gives it the value of a file, as if typed."""
+        is_one = type(self.reader) is argparse._StoreAction and not self.takes_many
+        texts = text if type(text) is list and not is_one else [text]
+        are_lists = self.shape == [[True]] and all(type(item) is list for item in texts)
+        calls = texts if are_lists else [texts] if self.takes_many else [[item] for item in texts]
+        if any(type(word) in (list, dict) for words in calls for word in words):
+            raise ArgumentError(self.reader, "expected one argument: text, in quotes as one types it")
+        return [["".join(self.reader.option_strings[:1]), *map(str, words)] for words in calls]
+
 
 def _dests(parser):
-    """By name, the dests of a parser's options and positionals, in the order these were added."""
     actions = {}
-    for action in parser._actions:
-        is_question = isinstance(action, (argparse._HelpAction, argparse._VersionAction))
-        if action.dest != SUPPRESS and not is_question:
-            actions.setdefault(action.dest, []).append(action)
-    return {name: _Dest(name, parser, actions[name]) for name in actions}
+    for each in parser._actions:
+        if each.dest != SUPPRESS and not isinstance(each, (argparse._HelpAction, argparse._VersionAction)):
+            actions.setdefault(each.dest, []).append(each)
+    return [_Dest(name, parser, actions[name]) for name in actions]
 
 
 def _column(dest, own):
@@ -690,49 +700,37 @@ def _column(dest, own):
     return dest + "_" if dest.rstrip("_") in own else dest
 
 
-def _unknown_keys(dests, file):
-    """The keys that no option knows; an error where somebody wrote one."""
-    names = [name for dest in dests for name in dest.names]
-    known = {*file.own, *[_column(name, file.own) for name in names]}
-    unknown = [key for key in file.values if key not in known]
-    if file.recorded or not unknown:
-        return [key for key in unknown if key not in _OLD_KEYS]
-    raise file.error(unknown[0], _unknown("option", str(unknown[0]), [*{dest.name: dest for dest in dests}]))
-
-
 class _Replay(_Parse):
     """A parse that fills in, after argparse, what the files give and the command line has left alone."""
 
     def fill_in(self, namespace):
         self.namespace = namespace
-        self.restored = {}                              # by dest, values as setters have left them
-        self.told = {}                                  # by dest, the lines that bring nothing back
+        self.restored, self.told = {}, {}               # values that setters left; lines that bring none back
         for parser, action, name in self.left_out():    # as argparse would call it
             self.typed.append((action, [name]))
             action(parser, namespace, [name], None)
         self.put_back()
         self.spoken = {*dict(self.typed)}               # options that were given, and dests that a file has
-        self.owners = _owners(self) if self.files else {}
+        self.owners = {}                                # a subcommand's dest goes before the parser's above
+        for dest in [dest for parser in self.levels for dest in _dests(parser)]:
+            sets = any(action in self.spoken or action.default is not SUPPRESS for action in dest.actions)
+            if sets or dest.name not in self.owners:
+                self.owners[dest.name] = dest
         for file in self.files:
-            self.take(file)
+            self.take(file, self.recorded_value if file.recorded else self.written_value)
         for name, dest in self.owners.items():
             # A default that was spared for a file which then stepped back is read, as by argparse.
             if dest.reader in self.spared and self.is_open(dest, getattr(namespace, name, None)):
                 setattr(namespace, name, dest.read(dest.reader.default))
 
-    def take(self, file):
-        """Put a file's values into the namespace."""
+    def take(self, file, value_of):
         taken = set()
-        for dest in self.owners.values():
-            key = file.key(dest)
-            if key is None:
-                continue
+        for key, dest in file.says_of(self.owners.values()):
             default = getattr(self.namespace, dest.name, None)
             rivals = {rival for group in dest.groups for rival in group._group_actions}
             if not self.is_open(dest, default) or not self.spoken.isdisjoint(rivals):
                 file.is_overridden |= not _same(default, file.values[key])
                 continue
-            value_of = self.recorded_value if file.recorded else self.written_value
             try:
                 value = value_of(file, key, dest, default)
             except Exception as error:                  # a script's type or action may raise anything
@@ -765,32 +763,30 @@ class _Replay(_Parse):
             return self.call(dest, words, default)
         # Words are for an action of the script's own; exman 1.0.0 wrote nothing else for those.
         is_own = type(dest.reader).__module__ != "argparse" and line != dest.reader.default
-        if is_own and (said or file.meta["old"]) and type(line) in (str, list):
-            return self.call(dest, _calls(dest, line), default)
+        if is_own and (said or file.is_old) and type(line) in (str, list):
+            return self.call(dest, dest.calls(line), default)
         self.restored[dest.name] = value = _rebuilt(file.meta["exact"].get(key, dest.shape), line, dest.read)
         return value
 
     def written_value(self, file, key, dest, default):
         """What somebody wrote is words of the option, with all its checks, as if typed."""
-        value, text, option = file.values[key], file.texts[key], dest.names[key]
+        value, text, option = file.values[key], file.texts[key], dest.keys(file.own)[key]
         if value is None:
             return None
         if dest.reader.nargs != 0:
-            return self.call(dest, _calls(dest, text), [] if value == [] else None)
+            return self.call(dest, dest.calls(text), [] if value == [] else None)
+        for action in [] if option else dest.actions:   # a count, a list, or what one of its flags stores
+            kind = {argparse._CountAction: int, argparse._AppendConstAction: list}.get(type(action))
+            if type(value) is kind or kind is None and _same(action.const, value):
+                return value
         made = self.call(dest, [[option or next(iter(dest.options))]], default)
-        is_bool = type(made) is bool
-        if not option:                                  # `no-cuda: true` is an option, `cuda: false` a value
-            made = True
-            kinds = {argparse._CountAction: int, argparse._AppendConstAction: list}
-            for action in dest.actions:
-                kind = kinds.get(type(action))
-                if type(value) is kind or kind is None and _same(action.const, value):
-                    return value
-        word = str(text).lower()
+        word, is_bool = str(text).lower(), type(made) is bool
         if word not in _TRUE + _FALSE or not (option or is_bool):
             raise ArgumentError(dest.reader, f"invalid value: {value!r:.99}")
-        opposite = not made if is_bool else default
-        return made if word in _TRUE else opposite
+        is_on = word in _TRUE                           # `no-cuda: true` is an option, `cuda: false` a value
+        if is_bool:
+            return is_on == made if option else is_on
+        return made if is_on else default
 
     def call(self, dest, calls, start):
         """What options make of words by their own actions; of the namespace, a copy, only the dest counts."""
@@ -806,19 +802,17 @@ class _Replay(_Parse):
 
     def finish(self, namespace):
         """After the setters: what a recorded run holds is what they left, so it has the last word."""
-        values = getattr(namespace, "__dict__", {})
         for file in self.files:
             lost, more = [], {_column(str(name), file.own): name for name in file.meta["more"]}
             for key in file.unknown:
                 name = more.get(key, str(key))
-                if name not in values and key not in more:
+                if not hasattr(namespace, name) and key not in more:
                     lost.append(name)
-                elif name not in values or not file.is_overridden:  # else a setter made it of what overrides
-                    value = _rebuilt(file.meta["exact"].get(key), file.values[key], str)
-                    self.restored.setdefault(name, value)
+                elif not (file.is_overridden and hasattr(namespace, name)):     # a setter made it of that
+                    shape, line = file.meta["exact"].get(key), file.values[key]
+                    self.restored.setdefault(name, _rebuilt(shape, line, str))
             if lost and self.whole:
-                script = file.meta["argv"][:1]
-                by = f"recorded by {script[0]}, " if script and script != _script_words()[:1] else ""
+                by = "".join(f"recorded by {script}, " for script in file.meta["argv"][:1])
                 _say(f"{file.path}: {by}{', '.join(lost):.200}: not in this script, and left out")
         for dest, value in self.restored.items():
             setattr(namespace, dest, value)
@@ -828,22 +822,7 @@ class _Replay(_Parse):
                 _say(f"{dest} cannot be restored: it was {line!s:.200}, and is {now!s:.200}")
 
 
-def _calls(dest, text):
-    """The option and its words, for each call that gives it the value of a file, as if typed."""
-    action = dest.reader
-    is_one = type(action) is argparse._StoreAction and not dest.takes_many
-    texts = text if type(text) is list and not is_one else [text]
-    if dest.shape == [[True]] and all(type(item) is list for item in texts):
-        calls = texts
-    else:
-        calls = [texts] if dest.takes_many else [[item] for item in texts]
-    if any(type(word) in (list, dict) for words in calls for word in words):
-        raise ArgumentError(action, "expected one argument: text, in quotes as one types it")
-    return [["".join(action.option_strings[:1]), *map(str, words)] for words in calls]
-
-
 def _same(one, other):
-    """Whether two values are equal and of one type."""
     try:
         return type(one) is type(other) and bool(one == other)
     except Exception:                                   # __eq__ may raise anything; arrays have no truth
@@ -855,8 +834,7 @@ def _rebuilt(shape, form, read):
     if type(form) is dict and type(shape) is dict:
         return {key: _rebuilt(shape.get(key), item, read) for key, item in form.items()}
     if type(form) is list and type(shape) in (list, tuple):
-        shapes = [*shape] or [None]
-        shapes += shapes[-1:] * len(form)               # the last one is meant for all that follow
+        shapes = [*shape, *(shape[-1:] or [None]) * len(form)]      # the last is meant for all that follow
         return type(shape)([_rebuilt(part, item, read) for part, item in zip(shapes, form)])
     if type(form) is not str or shape is None:
         return form
@@ -869,83 +847,64 @@ def _rebuilt(shape, form, read):
 
 def _record(parse, namespace, state):
     """Make the record of a parse, what a run writes and says; ValueError says what cannot be written."""
-    meta = {"argv": _launch_words(parse), "git": state is not None}
-    values, lines = {}, {}                              # by name
-    shared = []                                         # what is the same in all ranks of a job
-    own = _OWN_KEYS + _GIT_KEYS if state else _OWN_KEYS
-    owners, attributes = _owners(parse), getattr(namespace, "__dict__", {})
-    for name in {**owners, **attributes}:
-        if not hasattr(namespace, name):                # a namespace= object may have properties or slots
+    attributes = getattr(namespace, "__dict__", {})     # a namespace= object may have properties or slots
+    meta = {"argv": _launch_words(parse), "git": state is not None,
+            "more": [name for name in attributes if name not in parse.owners]}
+    values, lines, shared = {}, [], []                  # shared: what is the same in all ranks of a job
+    for name in {**parse.owners, **attributes}:
+        if not hasattr(namespace, name):
             continue
-        dest, key = owners.get(name), _column(name, own)
+        dest, key = parse.owners.get(name), _column(name, _OWN_KEYS + _GIT_KEYS if state else _OWN_KEYS)
         values[name] = None if dest and dest.secret else getattr(namespace, name)
-        held = _held(parse, dest, values[name])
-        if held is not None:
-            text, part, what = held
-            lines[name] = f"{_key_text(key)}: {text}\n"
+        text, part, what = _held(parse, dest, values[name])
+        if text is not None:
+            lines.append(f"{_key_text(key)}: {text}\n")
             if what is not None:
                 meta.setdefault(part, {})[key] = what
             if key != "local_rank" and not (dest and dest.volatile):
-                shared.append(lines[name])
-    meta["more"] = [name for name in attributes if name not in owners]
+                shared.append(lines[-1])
     said = f"commit: {_flow(state.commit)}\ndirty: {_flow(state.dirty)}\n" if state else ""
     notes = [f"git is not recorded whole: {state.problem}"] if state and state.problem else []
-    # Of automark=, a dest stands for itself and its value, another word for itself.
     marks = [_file_name(str(part)) for word in parse.parser._exman.automark
              for part in ([word, values[word]] if word in values else [word])]
-    shared.append(repr((parse.own, _script_path() or os.getcwd())))
     return argparse.Namespace(
-        body="".join([*lines.values(), said, f"# exman: {ascii(meta)}\n"]), identity="".join(shared),
-        name=parse.own.get("name"), tmp="tmp" in parse.own, marks=["/".join(marks)] if marks else [],
-        diff=state.diff if state else None, notes=notes)
-
-
-def _owners(parse):
-    """Each dest of the parse, in the order of the options; a subcommand's goes before the parser's above."""
-    owners = {}
-    typed = dict(parse.typed)
-    for parser in parse.levels:
-        for name, dest in _dests(parser).items():
-            sets = any(action in typed or action.default is not SUPPRESS for action in dest.actions)
-            if sets or name not in owners:
-                owners[name] = dest
-    return owners
+        body="".join([*lines, said, f"# exman: {ascii(meta)}\n"]), diff=state.diff if state else None,
+        identity="".join([*shared, repr((parse.own, _script_path() or os.getcwd()))]), notes=notes,
+        name=parse.own.get("name"), tmp="tmp" in parse.own, marks=["/".join(marks)] if marks else [])
 
 
 def _held(parse, dest, value):
     """The text of a value's line; the part of the comment that brings the value back; what that says."""
     is_typed = dest and dest.reader.type not in (None, str)
     try:
-        form, shape = _form(value, functools.partial(_text_of, parse, dest) if is_typed else None)
+        form, shape = _form(value, functools.partial(dest.text_of, parse.read) if is_typed else None)
         return _flow(form), "exact", None if shape is True else shape
-    except _NO_LITERAL:
+    except Exception:                                   # no literal, too deep, or a repr that raises
         if dest is None:                                # of an action, set_defaults, a setter, the caller
-            return None
-    typed = [(action, strings) for action, strings in parse.typed if action in dest.actions]
+            return None, None, None
+    words = [["".join(action.option_strings[:1]), *strings]
+             for action, strings in parse.typed if action in dest.actions]
     known = parse.read.get((dest.reader, id(value)))
-    if known and not typed:                             # a default that was a text
+    if known and not words:                             # a default that was a text
         return _flow(_form(known[0])[0]), "exact", None
-    words = [["".join(action.option_strings[:1]), *strings] for action, strings in typed]
-    strings = [string for option, *strings in words for string in strings or [option]]
-    form = strings[0] if len(strings) == 1 else strings
-    text = _flow(_form(form)[0] if any(strings for _, strings in typed) else _description(value))
+    shown = [string for option, *strings in words for string in strings or [option]]
+    form = shown[0] if len(shown) == 1 else shown
+    text = _flow(_form(form)[0] if any(strings for _, *strings in words) else _description(value))
     return text, "words", (text, words)
 
 
 def _form(value, text_of=None):
-    """A value as yaml holds it, and its shape: what else it takes to make the value of that.
+    """A value as yaml holds it, and its shape: (0.9, [Path("a")]) -> ([0.9, ["a"]], (None, [True])).
 
-    None: it is the value; True: it is a text for the option's type; what is else a literal (a set, text that
-    is not for the type): itself. (0.9, [Path("a")]) -> ([0.9, ["a"]], (None, [True])).
+    None: it is the value; True: a text for the option's type; a literal (of a set, of other text): that.
     """
     kind = type(value)
     if kind in (list, tuple, dict):
         pairs = [_form(item, text_of) for item in (value.values() if kind is dict else value)]
         forms, shapes = [form for form, _ in pairs], [shape for _, shape in pairs]
-        is_odd = any(shape is not None for shape in shapes)
-        if kind is dict:
-            return dict(zip(value, forms)), dict(zip(value, shapes)) if is_odd else None
-        return forms, kind(shapes) if is_odd or kind is tuple else None
+        shape = dict(zip(value, shapes)) if kind is dict else kind(shapes)
+        is_odd = kind is tuple or any(part is not None for part in shapes)
+        return dict(zip(value, forms)) if kind is dict else forms, shape if is_odd else None
     text = text_of(value) if text_of and (kind is str or kind not in _EMITTERS) else None
     if text is not None:
         return text, True
@@ -960,38 +919,23 @@ def _form(value, text_of=None):
     return value, None
 
 
-def _text_of(parse, dest, value):
-    """A text of which the option's type makes a value that is not plain: Path("data"), Color.RED, nn.ReLU."""
-    read, _ = parse.read.get((dest.reader, id(value)), (None, None))
-    is_text = type(value) is str                        # perhaps not what its type makes of it (str.lower)
-    if read is None and is_text or read is not None and (not is_text or read == value):
-        return read
-    for name in ("", "name", "value", "__name__", "pattern"):
-        try:
-            text = getattr(value, name) if name else str(value)
-            if type(text) is str and not hasattr(value, "close") and _same(dest.read(text), value):
-                return text                             # a file, which has close, is not opened again
-        except (Exception, SystemExit):                 # a type, or a property, may raise anything
-            continue
-    return read
-
-
 def _description(value):
     """The line of a value that nothing brings back: a number, a text, or its repr without addresses."""
-    ways = [
-        lambda value: [*map(_description, value)] if type(value) in (list, tuple) else value,
-        lambda value: value.item() if value.shape == () else value,         # of numpy, torch: a number
-        os.fspath,
-        lambda value: type(value).__members__ and value.name,               # of an Enum
-        lambda value: re.sub(" at 0x[0-9a-fA-F]+", "", repr(value))[:1000],
-        lambda value: f"<{type(value).__name__}>"]
-    for show in ways:
+    if isinstance(value, (set, frozenset)):             # else hashes order it, in each rank of a job anew
+        return sorted(map(_description, value), key=str)
+    for show in (
+            lambda: [*map(_description, value)] if type(value) in (list, tuple) else value,
+            lambda: value.item() if value.shape == () else value,       # of numpy, torch: a number
+            lambda: os.fspath(value),
+            lambda: type(value).__members__ and value.name,             # of an Enum
+            lambda: re.sub(" at 0x[0-9a-fA-F]+", "", repr(value))[:1000]):
         try:
-            form, _ = _form(show(value))
+            form, _ = _form(show())
             _flow(form)
             return form
         except Exception:                               # a property, or a repr, may raise anything
             continue
+    return f"<{type(value).__name__}>"
 
 
 def _launch_words(parse):
@@ -999,22 +943,14 @@ def _launch_words(parse):
     words = _script_words()
     typed = parse.words if words else []
     for action, strings in parse.typed:
-        for secret in strings if getattr(action, "secret", False) else ():
+        for secret in filter(None, strings) if getattr(action, "secret", False) else ():
             spoken = rf"\A(|[^=]*=|\W.\w*){re.escape(secret)}\Z"       # --token abc, --token=abc, -tabc
-            typed = [re.sub(spoken, r"\1***", word) for word in typed] if secret else typed
+            typed = [re.sub(spoken, r"\1***", word) for word in typed]
     rest = iter(typed)
     for word in rest:
         option, equals, path = word.partition("=")
         words.append((option, path if equals else next(rest, "")) if option in parse.configs else word)
     return words
-
-
-_GIT_SECONDS = 30.0                                     # a launch does not wait longer
-_EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"  # what git compares with before the first commit
-# Against what a user's settings would make of the diff, and `git apply` does not take.
-_PLAIN_DIFF = ("-c", "diff.noprefix=false", "-c", "diff.mnemonicPrefix=false", "-c", "diff.context=3",
-               "-c", "diff.relative=false", "diff", "--binary", "--no-color", "--no-ext-diff",
-               "--no-textconv", "--submodule=short", "--ignore-submodules=dirty")
 
 
 def _git_state(where, must_be_clean):
@@ -1029,8 +965,9 @@ def _git_state(where, must_be_clean):
         changed = dirty = bool(re.search(b"(?m)^[^#]", status))
         if script.startswith(os.path.join(os.path.realpath(folder), "")):   # it may be in no commit
             dirty |= bool(_git(os.path.dirname(script), "ls-files", "--others", "--", *_code_of(script)))
-        if changed:                                     # a submodule's own changes have no diff
-            diff = _git(folder, *_PLAIN_DIFF, commit or _EMPTY_TREE) or None
+        if changed:     # diff-index takes no settings of the user; a submodule's own changes have no diff
+            diff = _git(folder, "diff-index", "-p", "--binary", "--ignore-submodules=dirty",
+                        commit or "4b825dc642cb6eb9a060e54bf8d69288fbee4904")       # the empty tree
     except ValueError as error:
         problem = str(error)
     if must_be_clean and not (commit and dirty is False):
@@ -1039,19 +976,16 @@ def _git_state(where, must_be_clean):
     return argparse.Namespace(commit=commit, dirty=dirty, diff=diff, problem=problem)
 
 
-def _git(folder, *words):
-    """What git prints; ValueError says in one line why it does not."""
-    import subprocess
-    of_another = "GIT_(?!CONFIG|CEILING|DISCOVERY)"     # set inside a git hook
-    env = {name: value for name, value in os.environ.items() if not re.match(of_another, name)}
+def _git(folder, *words, seconds=30.0):                 # a launch does not wait longer
+    """What git prints, also inside a hook; ValueError says in one line why it does not."""
+    from subprocess import DEVNULL, PIPE, SubprocessError, check_output
+    env = {name: os.environ[name] for name in os.environ if not re.match("GIT_(?!CEIL|CONF|DISC)", name)}
     try:
-        return subprocess.run(["git", "-C", folder, *words], check=True, stdin=subprocess.DEVNULL,
-                              capture_output=True, timeout=_GIT_SECONDS,
-                              env={**env, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}).stdout
-    except (OSError, subprocess.SubprocessError) as error:
-        said = getattr(error, "stderr", None) or str(error).encode()
-        reason = " ".join(said.decode("utf-8", "replace").split())
-        raise ValueError(f"git in {_shown(folder)}: {reason[-200:]}") from None
+        return check_output(["git", "-C", folder, *words], stdin=DEVNULL, stderr=PIPE, timeout=seconds,
+                            env={**env, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"})
+    except (OSError, SubprocessError) as error:
+        said = (getattr(error, "stderr", None) or str(error).encode()).decode("utf-8", "replace")
+        raise ValueError(f"git in {_shown(folder)}: {' '.join(said.split())[-200:]}") from None
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -1534,95 +1468,74 @@ _env: Any = functools.partial(os.environ.get, default="")
 _HOST = os.uname().nodename if hasattr(os, "uname") else _env("COMPUTERNAME")
 _PARSES = itertools.count()                     # the n-th run of one rank is the n-th run of every rank
 _LEFT = _env("EXMAN_RUNS").split("\n")          # what the parent of this process left for its workers
-_BEQUEST = []                                   # what this process leaves for its own
+_BEQUEST = []                                   # what this one leaves for its own, not more than 16 lines
 
 
 def _launch(root, record, earlier):
-    """The run of one parse; earlier: that of the stage before.
-
-    In this order: its parent's, that of rank 0, of its job's earlier start, of its earlier stage, a new one.
-    """
+    """The run of a parse: the parent's, rank 0's, an earlier start's, an earlier stage's, or a new one."""
     nth, digest = next(_PARSES), _digest(record.identity)
     (rank, launch), start = _job(), _count("SLURM_RESTART_COUNT")
     of_launch = f"{root}/.launches/" + _digest(f"{launch} {nth}")
     of_job = f"{root}/.launches/" + _digest(f"{[*map(_env, _TASK)]} {digest} {nth}")
-    mine = earlier if earlier and earlier._maker == os.getpid() else None
+    is_mine = earlier and earlier._maker == os.getpid()
     run, news = _inherited(root, digest), ""
-    if not run and rank > 0 and not mine:
+    if not run and rank > 0 and not is_mine:
         seconds = float(_env("EXMAN_WAIT") or 60)
         otherwise = f"found no run of its job within {seconds:g} s (EXMAN_WAIT): it makes its own"
-        run = _found(root, of_launch, digest, rank, seconds, f"rank {rank} {otherwise}", _age() + seconds)
+        run = _found(root, of_launch, digest, rank, f"rank {rank} {otherwise}", seconds, _age() + seconds)
     if not run and start > 0:
         run = _requeued(root, of_job, digest, start, record)
         news = " goes on" if run else ""
-    if not run and mine and mine._base.take_over(mine, record):
-        run = mine
-    run = run or root.make_run(record)
+    is_stage = not run and is_mine and earlier._base.take_over(earlier, record)
+    run = earlier if is_stage else run or root.make_run(record)
     if run._maker == os.getpid():
-        if rank == 0:
-            _publish(run, of_launch, digest, rank)
-        if _env("SLURM_JOB_ID"):
-            _publish(run, of_job, digest, start)
-        for note in record.notes:
-            _say(note)
-        if not mine or mine.name != run.name:
-            _say(f"run {run.id}{news}: {run._folder()}")
-    del _BEQUEST[15:]                           # a script parses a few times; the environment has its bounds
-    _BEQUEST.append(f"{digest} {run._base}/{run._part}/{run.name}/{run._rank}")
+        for folder, who, is_due in ((of_launch, rank, rank == 0), (of_job, start, _env("SLURM_JOB_ID"))):
+            if is_due:
+                run._attempt(f"others may not find run {run.id}", _publish, run, folder, digest, who)
+        if not is_mine or earlier.name != run.name:
+            for line in [*record.notes, f"run {run.id}{news}: {run._folder()}"]:
+                _say(line)
+    _BEQUEST[15:] = [f"{digest} {run._base}/{run._part}/{run.name}/{run._rank}"]
     os.environ["EXMAN_RUNS"] = "\n".join(_BEQUEST)
     return run
 
 
 def _digest(text):
     """Tell texts apart; hashlib, and crc32 too, cost more than a launch."""
-    prime = 999_999_999_999_999_989
-    return f"{int.from_bytes(text.encode('utf-8', 'replace'), 'big') % prime:x}"
+    return f"{int.from_bytes(text.encode('utf-8', 'replace'), 'big') % (10**18 - 11):x}"      # a prime
 
 
 def _inherited(root, digest):
-    """The run of the process that this is a worker of, if it has the same parameters.
-
-    Workers are those of multiprocessing while they import the main script again, and the ranks that Lightning
-    starts by itself: LOCAL_RANK from 1 on, no RANK.
-    """
+    """The run of the process that has started this one: as a worker, or, as Lightning does, as a rank."""
     local_rank = 0 if "RANK" in os.environ else max(0, _count("LOCAL_RANK"))
-    if local_rank or _worker()[1]:
-        for line in _LEFT:
-            told, *words = line.rsplit("/", 3)
-            if told == f"{digest} {root}":
-                _LEFT.remove(line)              # the next parse joins the next run
-                part, name, rank = words
-                return Run(root, part, name, rank=rank or str(local_rank or ""))
-    return None
+    for line in _LEFT if local_rank or _worker()[1] else ():
+        told, *words = line.rsplit("/", 3)
+        if told == f"{digest} {root}":
+            _LEFT.remove(line)                  # the next parse joins the next run
+            part, name, rank = words
+            return Run(root, part, name, rank=rank or str(local_rank or ""))
 
 
 def _worker():
     """The name of this worker of multiprocessing, '' in other processes; whether it imports the script."""
     process = sys.modules.get("multiprocessing.process")
-    if process is None:
-        return "", False
-    worker = process.current_process()
+    worker: Any = process and process.current_process()
     imports = hasattr(worker, "_inheriting")    # and has no parent yet
-    return re.sub(r"[^\w.-]", "-", worker.name) if imports or process.parent_process() else "", imports
+    is_worker = imports or process and process.parent_process()
+    return re.sub(r"[^\w.-]", "-", worker.name) if is_worker else "", imports
 
 
-def _found(root, folder, digest, who, seconds, otherwise, age=float("inf")):
-    """The run that is published here within so many seconds, new to this rank or start of a job.
-
-    None where its parameters are others, or, as is said then, where there is none; age: how old it may be.
-    """
+def _found(root, folder, digest, who, otherwise, seconds=0, age=float("inf")):
+    """The run that is published in a folder, new to this rank or start of a job; age: how old it may be."""
     root.make_folder(folder)
     deadline = time.monotonic() + seconds
     while True:
         os.utime(folder)                        # else a network mount may go on saying that nothing is there
         since = os.stat(folder).st_mtime - age  # by the clock that dates what is published
-        found = []
-        for entry in os.scandir(folder):
-            words = _pattern(rf"([\w-]+)\.(runs|tmp)\.({_RUN_NAME})").fullmatch(entry.name)
-            if words and entry.stat().st_mtime >= since:
-                found.append((words[1] == digest, words[3], words[2]))
-        for is_ours, name, part in sorted(found, reverse=True):     # its own parameters first, and the newest
-            if root.create(f"{folder}/{who}.{name}"):
+        named = map(_pattern(rf"([\w-]+)\.(runs|tmp)\.({_RUN_NAME})").fullmatch, os.listdir(folder))
+        found = [(words[1] == digest, words[3], words[2], words[0]) for words in named if words]
+        for is_ours, name, part, entry in sorted(found, reverse=True):      # its own first, and the newest
+            if os.stat(f"{folder}/{entry}").st_mtime >= since and root.create(f"{folder}/{who}.{name}"):
                 return Run(root, part, name, rank=str(who)) if is_ours else None
         if time.monotonic() > deadline:
             _say(otherwise)
@@ -1633,36 +1546,30 @@ def _found(root, folder, digest, who, seconds, otherwise, age=float("inf")):
 def _requeued(root, folder, digest, start, record):
     """The run in which this start of a job of Slurm goes on; out of fails/ where it had failed."""
     otherwise = "this job was requeued, and no run of its earlier starts has these parameters: a new one"
-    run = _found(root, folder, digest, start, 0, otherwise)
-    if not run:
-        return None
-    run._maker, run._rank = os.getpid(), ""
-    _try(os.rename, f"{root}/fails/{run.name}", f"{root}/{run._part}/{run.name}")      # where it had failed
-    _try(root.enlist, run, record)
-    if not os.path.isdir(run._folder()):
-        return None
-    _try(os.unlink, f"{run._folder()}/end.yaml")
-    # It counts as running while this process is there.
-    root.write_whole(_claim_path(root, run.id), _holder(os.getpid()))
-    return run
+    run = _found(root, folder, digest, start, otherwise)
+    if run and os.path.isdir(run._folder()):
+        run._maker, run._rank = os.getpid(), ""
+        _try(os.rename, f"{root}/fails/{run.name}", f"{root}/{run._part}/{run.name}")
+        _try(root.enlist, run, record)
+        _try(os.unlink, f"{run._folder()}/end.yaml")
+        root.write_whole(_claim_path(root, run.id), _holder(os.getpid()))       # so it counts as running
+        return run
 
 
 def _publish(run, folder, digest, who):
     """Leave word of a run for the other processes of its job; once in a while, remove what old jobs left."""
-    try:
-        run._base.make_folder(folder)
-        run._base.create(f"{folder}/{who}.{run.name}")
-        run._base.create(f"{folder}/{digest}.{run._part}.{run.name}")
-        for old in os.scandir(os.path.dirname(folder)) if run.id % 100 == 1 else ():
-            if old.stat().st_mtime < time.time() - 60 * 86400:      # a requeue may come weeks later
-                import shutil
-                shutil.rmtree(old.path, ignore_errors=True)
-    except OSError as error:
-        _say(f"the other processes of this job may not find run {run.id}: {_reason(error)}")
+    run._base.make_folder(folder)
+    run._base.create(f"{folder}/{who}.{run.name}")
+    run._base.create(f"{folder}/{digest}.{run._part}.{run.name}")
+    for old in os.scandir(os.path.dirname(folder)) if run.id % 100 == 1 else ():
+        if old.stat().st_mtime < time.time() - 60 * 86400:      # a requeue may come weeks later
+            import shutil
+            shutil.rmtree(old.path, ignore_errors=True)
 
 
 def _job(launchers=_LAUNCHERS):
     """The rank that the inmost launcher gave this process, and a name of its launch; -1 where it is alone."""
+    launchers = [launcher for launcher in launchers if launcher[0] in os.environ]       # nearly always none
     if not launchers or _worker()[0]:
         return -1, ""
     (rank_name, size_name, local_name, *names), *outer = launchers
@@ -1678,7 +1585,7 @@ def _job(launchers=_LAUNCHERS):
     launch = [rank_name, size, around, _HOST if is_local else "", *map(_env, _JOB + names)]
     if (local and local == size) or (is_local and not local and not around):
         # On one node: torchrun's names may be `none` and port 29500 each time. Without /proc, no more.
-        launch += [_holder(starter) if _started(starter) else "", _env("TORCHELASTIC_RESTART_COUNT")]
+        launch += [_holder(starter) if _stat(starter)[1] else "", _env("TORCHELASTIC_RESTART_COUNT")]
     # On several, hydra's proxies, which start the ranks, name the port of their mpiexec.
     words = _proc(starter, "cmdline") + _proc(_stat(starter)[0], "cmdline")
     launch += re.findall(r"--(?:control|upstream)-(?:host|port)\0[^\0]+", words)
@@ -1686,49 +1593,37 @@ def _job(launchers=_LAUNCHERS):
 
 
 def _count(name):
-    """A rank or a size as a launcher wrote it, -1 where that is no number."""
     text = _env(name)
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1    # no rank, no size
 
 
 def _starter(variable):
-    """The process that started the ranks: the nearest above that was started without this variable.
-
-    -1: another Python is between: what a rank, an agent of sweeps or ray below a rank has started is no rank.
-    """
+    """The process that started the ranks: the nearest above that was started without this variable; or -1."""
     pid, program = os.getppid(), os.path.realpath("/proc/self/exe")
     while f"\0{variable}=" in "\0" + _proc(pid, "environ"):
         if os.path.realpath(f"/proc/{pid}/exe") == program:
-            return -1
+            return -1                           # what a rank, or ray or an agent below one, starts is no rank
         pid = _stat(pid)[0]
     return pid
 
 
 def _age():
-    """How many seconds this process is there, where that can be known.
-
-    Not by /proc/uptime: that may be the container's, and starts count from the boot of the host.
-    """
-    ticks = _started(os.getpid())
+    """How many seconds this process is there; 0 where that cannot be known."""
+    # Not by /proc/uptime: that may be the container's, and starts count from the boot of the host.
+    ticks = _stat(os.getpid())[1]
     return max(0, time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")) if ticks else 0
 
 
 @functools.lru_cache(maxsize=None)
 def _holder(pid):
     """What names a process that is there, as claims have it; kept, for /proc is slow to read."""
-    return f"{_HOST} {pid} {_started(pid)} \n".encode("utf-8", "replace")
-
-
-def _started(pid):
-    """When a process was started, in clock ticks after the boot; 0 where there is none, or no /proc."""
-    return _stat(pid)[1]
+    return f"{_HOST} {pid} {_stat(pid)[1]} \n".encode("utf-8", "replace")
 
 
 def _stat(pid):
-    """The parent and the start of a process."""
+    """The parent of a process, and its start in clock ticks after the boot; 0 where it, or /proc, is not."""
     fields = _proc(pid, "stat").rpartition(")")[2].split() or ["0"] * 20
-    # A zombie is gone, though its parent has not asked yet.
-    return int(fields[1]), -1 if fields[0] == "Z" else int(fields[19])
+    return int(fields[1]), -1 if fields[0] == "Z" else int(fields[19])     # a zombie is gone
 
 
 def _proc(pid, name):
@@ -1741,13 +1636,12 @@ def _proc(pid, name):
 
 
 # ------------------------------------------------------------------------------------------------------------
-# YAML out: a flat dict becomes text, one parameter a line, with the same values for YAML 1.1 and YAML 1.2.
+# YAML: a dict goes out, one parameter a line, alike for YAML 1.1 and 1.2, and comes in by a strict reader.
 # ------------------------------------------------------------------------------------------------------------
 
 _NESTING = 64       # lists and dicts within one value, for both doors: far from the RecursionError of either
 _KEY_LENGTH = 1024  # what YAML allows a key that stands on one line with its value
-_DIGITS = 4300      # CPython prints and reads no longer integer
-_HUGE = 10 ** _DIGITS
+_HUGE = 10 ** 4300  # CPython prints and reads no longer integer
 
 
 class YAMLError(ValueError):
@@ -1759,12 +1653,10 @@ class YAMLError(ValueError):
 
 
 def dump_yaml(params: dict[Any, Any]) -> str:
-    r"""Write a dict of plain values (None, bool, int, float, str, list, dict) as YAML, one key a line.
+    r"""Write a dict of None, bool, int, float, str, list and dict as YAML; YAMLError names any other value.
 
     >>> dump_yaml({"lr": 1e-05, "sizes": [64, 32], "country": "no"})
     "lr: 1.0e-05\nsizes: [64, 32]\ncountry: 'no'\n"
-
-    Raises YAMLError, which names the parameter, for any other value.
     """
     if type(params) is not dict:
         raise YAMLError(f"a {type(params).__name__[:60]} is no dict: give vars(args) or dict(...)")
@@ -1788,7 +1680,7 @@ def _flow(value, depth=0):
     """value -> its text on one line: ["a", 2.5] -> '[a, 2.5]'; depth counts the lists and dicts around it."""
     kind = type(value)
     if kind is int and abs(value) >= _HUGE:
-        raise YAMLError(f"an integer of more than {_DIGITS} digits")
+        raise YAMLError("an integer of more than 4300 digits")
     if kind in _EMITTERS:
         return _EMITTERS[kind](value)
     if depth == _NESTING:
@@ -1813,9 +1705,8 @@ def _str_text(text):
     if not text.isprintable() or max(text, default="") > "\uffff":
         text.encode()  # an error for a lone surrogate, which is no character
         return '"' + text.encode("unicode_escape").decode().replace('"', '\\"') + '"'
-    if text.lower() not in _WORDS and _pattern(_PLAIN_WORDS).fullmatch(text):
-        return text
-    return "'" + text.replace("'", "''") + "'"
+    is_plain = text.lower() not in _WORDS and _pattern(_PLAIN_WORDS).fullmatch(text)
+    return text if is_plain else "'" + text.replace("'", "''") + "'"
 
 
 # Exact types only: the repr of a numpy float or of a `class E(str, Enum)` is no YAML.
@@ -1824,25 +1715,8 @@ _EMITTERS: dict[type, Any] = {
     type(None): lambda value: "null"}
 # A letter first: what starts with a digit, a sign or a dot may be a number, a time or a date to some reader.
 _PLAIN_WORDS = r"(?:/|[^\W\d])[\w./\\+@%=*()~-]*(?: [\w./\\+@%=*()~-]+)*"
-# What YAML 1.1 or YAML 1.2 takes for a bool or a null.
-_WORDS = "y n yes no on off true false null".split()
-
-
-@functools.lru_cache(maxsize=None)
-def _pattern(pattern):
-    """A pattern, compiled when it is first used: an import costs nothing."""
-    return re.compile(pattern)
-
-
-# ------------------------------------------------------------------------------------------------------------
-# YAML in: a strict reader: the value that YAML 1.2 gives a text, or what of it is not read, and its line.
-# ------------------------------------------------------------------------------------------------------------
-
-# A rule takes the text and a position and returns the value and the position behind it; its docstring is its
-# grammar. The text starts and ends with a line break, so that each line has one on both sides.
-#
-# How far right a line must stand is asked once a value, not by each rule: a scalar or a bracket in a block is
-# read in a window, which ends where a line is not indented enough. A rule that meets this end says so.
+_WORDS = "y n yes no on off true false null".split()    # to YAML 1.1 or YAML 1.2 bools and null
+_pattern: Any = functools.lru_cache(maxsize=None)(re.compile)    # when first used: an import costs nothing
 
 
 def load_yaml(text: str) -> dict[Any, Any]:
@@ -1850,35 +1724,35 @@ def load_yaml(text: str) -> dict[Any, Any]:
 
     >>> load_yaml("lr: 1e-3\nsizes:\n- 64\n- 32\ncountry: no\n")
     {'lr': 0.001, 'sizes': [64, 32], 'country': 'no'}
-
-    A run's file of exman 0.1.x is read as it was written, by YAML 1.1.
     """
-    body = _pattern(_OWN_COMMENT).sub("", f"\n{text}")
+    body = _pattern(r"\n# [ -~]*(?=\n)").sub("", f"\n{text}")     # without comments that exman writes
     params = {key: [*map(_resolve, words.split(", "))] if words else quoted or plain and _resolve(plain)
               for key, words, quoted, plain in _pattern(_OWN_LINE).findall(body)}
     # Fewer where a line is none that exman writes, or where a key comes twice.
-    if params and len(params) == body.count("\n") - body.endswith("\n"):
-        if "\n# exman: " in text or not _pattern(_OLD_END).search(text):  # that of 0.1.x has no such comment
-            return params
-    return _parse_yaml(text)[0]
+    is_whole = params and len(params) == body.count("\n") - body.endswith("\n")
+    is_old = "\n# exman: " not in text and _pattern(_OLD_END).search(text)
+    return params if is_whole and not is_old else _parse_yaml(text)[0]
 
 
+# A rule takes the text and a position and returns the value and the position behind it; its docstring is its
+# grammar. The text starts and ends with a line break, so that each line has one on both sides. A scalar or a
+# bracket in a block is read in a window, which ends where a line is not indented enough: no rule asks that of
+# each line, and one that meets this end says so.
 def _parse_yaml(text, plain=None):
-    """text = { comment } [ '---' ] mapping [ '...' { comment } ]   ->   the mapping, and the text as read
-
-    plain(words) makes the value of a plain scalar that is no key, of '' where one is missing.
-    """
+    """text = { comment } [ '---' ] mapping [ '...' { comment } ]   ->   the mapping, and the text as read"""
     lines = _pattern(r"\r\n?").sub("\n", text.lstrip("\ufeff"))
-    doc = _Text(_pattern(_END).sub("\n", f"\n{lines}\n"))
-    doc.key = _resolve_old if _pattern(_OLD_END).search(text) else _resolve
-    doc.plain, doc.keys, doc.anchors = plain or doc.key, {}, {}
+    doc: Any = _Text(_pattern(rf"\n\.\.\.(?=[ \t\n]){_NEXT}\Z").sub("\n", f"\n{lines}\n"))
+    # A run's file of exman 0.1.x is YAML 1.1: there text that is now a number has no quotes.
+    is_old = _pattern(_OLD_END).search(text)
+    doc.key = lambda words: words if is_old and _pattern(_TEXT_IN_1_1).fullmatch(words) else _resolve(words)
+    doc.plain = plain or doc.key            # for a scalar that is no key, and '' where one is missing
+    doc.keys, doc.anchors = {}, {}          # where those of the outermost mapping stand; by name, the value
     try:
         start = _skip(_START, doc, 0)
         odd = _pattern(_ODD).search(doc, start)
         if odd:
             doc.at = odd.start()
-            raise YAMLError(_REFUSED.get(
-                odd.group(), f"the character {odd.group()!a} is read only as an escape in double quotes"))
+            raise YAMLError(_REFUSED.get(odd[0], f"the character {odd[0]!a} needs escaping in double quotes"))
         params, end = _value(doc, start, ":", 0, 0)
         if type(params) is not dict:
             doc.at = start + 1
@@ -1893,10 +1767,6 @@ def _parse_yaml(text, plain=None):
 class _Text(str):
     """One text, and what is known of it while it is read."""
 
-    plain: Any
-    key: Any
-    keys: Any                # of the outermost mapping, where each stands
-    anchors: Any             # by name, the value
     at = 0                   # where a rule was tried last: there an error is
     alias = 0                # where the last alias stands
     begun = 0                # where the value begins that is being read,
@@ -1917,13 +1787,10 @@ class _Text(str):
 
 
 def _value(text, pos, kind, least, depth):
-    """value = collection | scalar | nothing
-
-    It stands in a collection of this kind. In a block it is indented by `least` spaces or more, and takes the
-    rest of its line too.
-    """
+    """value = collection | scalar | nothing   in a block, indented by `least` and with all of its line"""
     here = _skip(_NEXT, text, pos)
     char, block = text[here:here + 1], kind in "-:"
+    closer = {"[": "]", "{": "}"}.get(char)
     if kind == "}" and char in ",}":
         return text.plain(""), here
     if block:
@@ -1935,26 +1802,18 @@ def _value(text, pos, kind, least, depth):
         # A collection begins a line, or stands behind a dash. At the top whatever is no key begins one, for
         # _key says what is wrong with it.
         if own_line or text[pos - 1:here].rstrip(" ") == "-":
-            if dash or depth == 0 and char not in "[{" or _skip(_KEY[False], text, here) > here:
+            if dash or depth == 0 and not closer or _skip(_KEY[False], text, here) > here:
                 return _collection(text, here, "-" if dash else ":", column, depth)
-        text.begun, text.window = here, _window(text, here, least)
-    if char in "[{":
-        value, end = _collection(text, here, "]" if char == "[" else "}", least, depth)
-    else:
-        value, end = _scalar(text, here, not block)
+        no_line = "#" if closer else ""                 # within brackets, a comment may stand anywhere
+        outside: Any = re.compile(rf"\n(?! {{{least}}})[ \t]*[^ \t\n{no_line}]|\n\Z").search(text, here)
+        text.begun, text.window = here, outside.start()
+    value, end = _collection(text, here, closer, least, depth) if closer else _scalar(text, here, not block)
     if block:
         text.window = sys.maxsize
     rest = _skip(_NEXT, text, end)
     if block and "\n" not in text[end:rest]:
         raise text.unexpected(rest, "unexpected behind a value")
     return value, rest
-
-
-def _window(text, pos, least):
-    """Where the lines end that may be part of the value at pos: indented by `least` spaces or more."""
-    no_line = "#" if text[pos] in "[{" else ""  # within brackets, a comment may stand anywhere
-    outside = re.compile(rf"\n(?! {{{least}}})[ \t]*[^ \t\n{no_line}]").search(text, pos)
-    return outside.start() if outside else len(text) - 1
 
 
 def _collection(text, pos, kind, column, depth):
@@ -1966,16 +1825,10 @@ def _collection(text, pos, kind, column, depth):
     """
     if depth > _NESTING:
         raise YAMLError(f"more than {_NESTING} lists and mappings within each other")
-    values = {}  # of a list too, by 0, 1, 2, ...
-    flow = kind in "]}"
-    while True:
-        if kind != ":":
-            pos += 1  # behind the '-', '[', '{' or ','
-        if flow:
-            pos = _skip(_NEXT, text, pos)
-            if text[pos] == kind:
-                break
-        key, pos = (len(values), pos) if kind in "-]" else _key(text, pos, flow)
+    values, flow = {}, kind in "]}"  # of a list too, by 0, 1, 2, ...
+    pos = _skip(_NEXT, text, pos + 1) if flow else pos
+    while not flow or text[pos] != kind:
+        key, pos = _key(text, pos, flow) if kind in ":}" else (len(values), pos + (kind == "-"))
         if key in values:
             raise YAMLError(f"the key {key!a:.60} stands here twice")
         if depth == 0:
@@ -1983,27 +1836,23 @@ def _collection(text, pos, kind, column, depth):
         start = _skip(_ANCHOR, text, pos)
         name = text[pos:start].partition("&")[2]
         text.anchors.pop(name, None)
-        values[key], end = _value(text, start, kind, column + 1, depth + 1)
+        values[key], pos = _value(text, start, kind, column + 1, depth + 1)
         if name:
-            if text.alias > pos:
+            if text.alias >= start:
                 raise text.unexpected(text.alias)  # it would multiply what it stands for
             text.anchors.setdefault(name, values[key])  # but for one of the same name within the value
-        pos = end
-        if flow:
-            if text[pos] == kind:
-                break
-            if text[pos] != ",":
-                raise text.unexpected(pos, f"no ',' or {kind!r} behind a value")
-        elif text.column(pos) != column or kind == "-" and _skip(_DASH, text, pos) == pos:
+        if flow and text[pos] == ",":
+            pos = _skip(_NEXT, text, pos + 1)
+        elif flow and text[pos] != kind:
+            raise text.unexpected(pos, f"no ',' or {kind!r} behind a value")
+        elif not flow and (text.column(pos) != column or kind == "-" and _skip(_DASH, text, pos) == pos):
             break
     return [*values.values()] if kind in "-]" else values, pos + flow
 
 
 def _key(text, pos, flow):
     """key = scalar { blank } ':'   on one line, a blank behind it but for '{"a":1}'"""
-    end = _skip(_KEY[flow], text, pos)
-    if end == pos:
-        raise text.unexpected(pos, "no 'key: value' on one line with a blank behind the ':'")
+    end = _skip(_KEY[flow], text, pos, "no 'key: value' on one line with a blank behind the ':'")
     name = text[pos:end - 1].rstrip(" \t")
     key = _scalar(text, pos, flow)[0] if name[0] in _QUOTED else text.key(name)
     if name == "<<" or key != key or len(name) > _KEY_LENGTH:
@@ -2022,60 +1871,48 @@ def _scalar(text, pos, flow):
         if text[end] != quote:
             text.begun = pos
             raise text.unexpected(end)
-        return _unwrapped(text[pos + 1:end], _PIECES[quote]), end + 1
-    end = _skip(_ALIAS, text, pos)
+        return _pattern(_PIECES[quote]).sub(_said, text[pos + 1:end]), end + 1
+    end = _skip(r"\*[^ \t\n,\[\]{}]+", text, pos)
     name = text[pos + 1:end]
     if name in text.anchors:
         text.alias = pos
         return text.anchors[name], end
-    end = _skip(_PLAIN[flow], text, pos)
-    if end == pos:
-        raise text.unexpected(pos, "no value starts like this: quote what is text")
-    return text.plain(_unwrapped(text[pos:end], _GAPS)), end
+    end = _skip(_PLAIN[flow], text, pos, "no value starts like this: quote what is text")
+    return text.plain(_pattern(_GAPS).sub(_said, text[pos:end])), end
 
 
-def _unwrapped(raw, pieces):
-    """What a scalar says without escapes, doubled quotes and wrapping."""
-    def said(match):
-        piece = match.group()
-        if "\n" in piece:
-            return "\n" * (piece.count("\n") - 1) or ("" if piece[0] == "\\" else " ")
-        if piece[0] in " \t":
-            return piece
-        return chr(int(piece[2:], 16)) if piece[2:] else _ESCAPES[piece[1]]
-    return _pattern(pieces).sub(said, raw)
+def _said(match):
+    """What a piece of a scalar says: an escape, a doubled quote, blanks, a line break and those around it."""
+    piece = match.group()
+    if "\n" in piece:
+        return "\n" * (piece.count("\n") - 1) or ("" if piece[0] == "\\" else " ")
+    if piece[0] in " \t":
+        return piece
+    return chr(int(piece[2:], 16)) if piece[2:] else _ESCAPES[piece[1]]
 
 
-def _skip(pattern, text, pos):
-    """Where the match of a pattern at pos ends; pos if there is none."""
+def _skip(pattern, text, pos, reason=""):
+    """Where the match of a pattern at pos ends; if there is none pos, or an error for this reason."""
     text.at = pos
     match = _pattern(pattern).match(text, pos, text.window)
+    if reason and not match:
+        raise text.unexpected(pos, reason)
     return match.end() if match else pos
-
-
-def _resolve_old(text):
-    """A plain scalar of exman 0.1.x, which wrote YAML 1.1: there text that is now a number has no quotes."""
-    return text if _pattern(_TEXT_IN_1_1).fullmatch(text) else _resolve(text)
 
 
 @functools.lru_cache(maxsize=10_000)  # run after run has the same values
 def _resolve(text):
     """A plain scalar by the core schema of YAML 1.2: '0x1f' -> 31, '1e3' -> 1000.0, 'no' -> 'no'."""
-    match = _pattern(_CORE).fullmatch(text)
-    kind = match and match.lastgroup
-    if kind == "null":
-        return None
-    if kind == "bool":
-        return text[0] in "tT"
-    if kind == "float":
-        return float(_pattern(r"\.(?=[iInN])").sub("", text))
+    kind = _pattern(_CORE).fullmatch(text).lastgroup
     if kind == "long":
-        raise YAMLError(f"an integer of more than {_DIGITS} digits")
-    return int(text, 10 if kind == "int" else 0) if kind else text
+        raise YAMLError("an integer of more than 4300 digits")
+    return _KINDS[kind](text)
 
 
-# What exman writes: comments, and keys (a str: not null or true) with a list of words or one scalar.
-_OWN_COMMENT = r"\n# [ -~]*(?=\n)"
+_KINDS: dict[str, Any] = {
+    "text": str, "null": lambda text: None, "bool": lambda text: text[0] in "tT", "int": int,
+    "based": lambda text: int(text, 0), "float": lambda text: float(_pattern(r"\.(?=[iInN])").sub("", text))}
+# What exman writes: keys (a str: not null or true) with a list of words or one scalar.
 _OWN_WORD = "-?[A-Za-z0-9_.+][A-Za-z0-9_.+-]{0,499}"
 _OWN_LINE = (r"\n(?![nNtTfF](?:ull|ULL|rue|RUE|alse|ALSE):)([A-Za-z_][A-Za-z0-9_-]{0,999}): (?:"
              rf"\[({_OWN_WORD}(?:, {_OWN_WORD})*)\]"
@@ -2090,17 +1927,14 @@ _UNPRINTABLE = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe
 _ODD = rf"[{_UNPRINTABLE}]|(?<=\n)(?:%|(?:---|\.\.\.)(?=[ \t\n]))"
 _NEXT = r"[ \t]*(?:(?<=[ \t])#[^\n]*)?(?:\n(?:[ \t]*(?:#[^\n]*)?\n)* *(?:#[^\n]*)?)?"
 _START = rf"(?:\n[ \t]*(?:#[^\n{_UNPRINTABLE}]*)?)*\n---(?:[ \t]+|(?=\n))"
-_END = rf"\n\.\.\.(?=[ \t\n]){_NEXT}\Z"
 _DASH = r"-(?=[ \t\n])"
 # No name ends in a dash, which would look like that of a list.
 _ANCHOR = r"[ \t]*&[^ \t\n,\[\]{}&]+(?<!-)(?=[ \t\n])"
-_ALIAS = r"\*[^ \t\n,\[\]{}]+"
 _GAPS = r"[ \t\n]+"
 # In a block, and within brackets, where YAML readers differ on '?a' and ':a'.
 _WORD = [rf"(?:[^ \t\n:#{ends}]|:(?=[^ \t\n{ends}]))[^ \t\n:{ends}]*(?::(?=[^ \t\n{ends}])[^ \t\n:{ends}]*)*"
          for ends in ("", r",\[\]{}")]
-_FIRST = (r"(?=[^ \t\n?:,\[\]{}#&*!|>'\"%@`-]|[?:-][^ \t\n])",
-          r"(?=[^ \t\n?:,\[\]{}#&*!|>'\"%@`-]|-[^ \t\n,\[\]{}])")
+_FIRST = [rf"(?=[^ \t\n?:,\[\]{{}}#&*!|>'\"%@`-]|{mark})" for mark in (r"[?:-][^ \t\n]", r"-[^ \t\n,\[\]{}]")]
 _PLAIN = [rf"{first}{word}(?:[ \t\n]+{word})*" for first, word in zip(_FIRST, _WORD)]
 _QUOTED_KEY = r"""(?:"[^"\\\n]*(?:\\[^\n][^"\\\n]*)*"|'[^'\n]*(?:''[^'\n]*)*')[ \t]*:"""
 _PLAIN_KEY = [rf"{first}{word}(?:[ \t]+{word})*[ \t]*:" for first, word in zip(_FIRST, _WORD)]
@@ -2118,7 +1952,7 @@ _CORE = (r"(?P<null>(?:~|null|Null|NULL)?)|(?P<bool>true|True|TRUE|false|False|F
          r"|(?P<int>[-+]?[0-9]{1,4300})|(?P<based>0o[0-7]{1,4761}|0x[0-9a-fA-F]{1,3571})"
          r"|(?P<long>[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)"
          r"|(?P<float>[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
-         r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))")
+         r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))|(?P<text>(?s:.*))")
 _REFUSED = {
     "!": "a tag is not read: it would run or guess something",
     "|": "a literal block is not read: write it in double quotes",
@@ -2133,8 +1967,7 @@ _REFUSED = {
     "\\": "an escape that is no character: write '\\\\' for a backslash, or use single quotes",
     "\n": "a quote or bracket is not closed, or its lines, the last bracket's too, are not indented enough",
     "%": "a directive is not read: take the line away; quote what is text",
-    "---": "a second document: a text holds one",
-    "...": "a second document: a text holds one"}
+    **dict.fromkeys(["---", "..."], "a second document: a text holds one")}
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -2429,7 +2262,7 @@ def _unended(root, name):
         host, pid, start, _ = _read_text(_claim_path(root, _number(name))).split(" ")
         if host != _HOST or os.name != "posix":         # os.kill would end it there
             return "unknown"
-        now = _started(int(pid))
+        now = _stat(int(pid))[1]
         if now and int(start):                          # the number of a process is used again
             return "running" if now == int(start) else "died"
         os.kill(int(pid), 0)
@@ -2661,7 +2494,7 @@ def _printable(value, most):
 
 
 def _verb_diff(root, run, other):
-    one, two = [_File(_config_path(word, root), True).values for word in (run, other)]
+    one, two = [_File(_config_path(word, root)).values for word in (run, other)]
     for key in {**one, **two}:
         before, after = [_flow(params[key]) if key in params else "(none)" for params in (one, two)]
         if before != after and key not in _OWN_KEYS:
@@ -2671,7 +2504,7 @@ def _verb_diff(root, run, other):
 def _verb_cmd(root, run):
     import shlex
     path = _config_path(run, root)
-    argv = _meta(_read_text(path))["argv"]
+    argv = _File(path).meta["argv"]
     if not argv:
         raise ValueError(f"{path} tells of no script (a notebook? `python -c`?): run it with --config")
     words = ["python" if os.name == "nt" else "python3"]

@@ -602,6 +602,17 @@ class TestLog(Case):
         self.assertEqual(vars(stdout), before)
         self.assertEqual((stdout.getvalue(), self.read()), ("late\n", ""))
 
+    def test_a_write_that_a_script_has_put_on_the_stream_stays_there(self):
+        stdout, seen = io.StringIO(), []
+        stdout.write = lambda text: seen.append(text)   # as trackers do it that copy the console
+        own = stdout.write
+        with contextlib.redirect_stdout(stdout):
+            with self.args.exman:
+                print("inside")
+            print("after")
+        self.assertIs(stdout.write, own)
+        self.assertEqual(("".join(seen), self.read()), ("inside\nafter\n", "inside\n"))
+
     def test_a_stdout_that_takes_no_attribute_has_no_log_and_says_so(self):
         class Slotted:
             __slots__ = ("texts",)
@@ -1794,6 +1805,10 @@ class RerunTest(Case):
         lines = [self.params(self.parse(self.make(default=value)))["x"] for value in (lambda: 1, lambda: 2)]
         self.assertEqual(lines[0], lines[1])
         self.assertNotIn("0x", lines[0])
+        # 0 and 8 share a place in a small hash table, so the order of their coming is that of the repr.
+        for kind in (frozenset, lambda items: {len, *items}):
+            lines = [self.params(self.parse(self.make(default=kind(items))))["x"] for items in ([0, 8], [8, 0])]
+            self.assertEqual(lines[0], lines[1])
 
     def test_two_options_of_one_dest_come_back(self):
         def lists(parser):
@@ -2492,7 +2507,7 @@ class TestNumbers(RootCase):
         self.make()
         claim = self.root / ".ids" / "0" / "1"
         name = self.names()[0]
-        self.assertEqual(claim.read_text(), f"{exman._HOST} {os.getpid()} {exman._started(os.getpid())} \n")
+        self.assertEqual(claim.read_text(), f"{exman._HOST} {os.getpid()} {exman._stat(os.getpid())[1]} \n")
         self.assertEqual(exman._unended(str(self.root), name), "running")
         whole = claim.read_text()
         for text in ("", whole[:3], whole[:-4], "a b c", b"\xff"):
@@ -5147,10 +5162,10 @@ class TestEnded(TableCase):
         self.assertEqual(self.status(part="fails"), ("failed", None))
 
     def test_a_run_without_one_is_running_died_or_unknown(self):
-        me, start = os.getpid(), exman._started(os.getpid())
+        me, start = os.getpid(), exman._stat(os.getpid())[1]
         child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
         self.addCleanup(child.kill)
-        there = exman._started(child.pid)
+        there = exman._stat(child.pid)[1]
         self.assertEqual(self.status(("here", child.pid, there)), ("running", None))
         child.communicate(b"\n")
         for claim, status in ((("here", me, start), "running"), (("here", me, 0), "running"), (("there", me, start), "unknown"),
@@ -5160,16 +5175,16 @@ class TestEnded(TableCase):
         if start:                                       # the number of a process is used again
             self.assertEqual(self.status(("here", me, start + 1)), ("died", None))
         for error, status in ((PermissionError, "running"), (ProcessLookupError, "died")):
-            with mock.patch.object(exman, "_started", lambda pid: 0), mock.patch("os.kill", side_effect=error):
+            with mock.patch.object(exman, "_stat", lambda pid: (0, 0)), mock.patch("os.kill", side_effect=error):
                 self.assertEqual(self.status(("here", 1, 0)), (status, None))
 
     @unittest.skipUnless(os.path.exists("/proc/self/stat"), "no /proc")
     def test_a_run_whose_process_was_killed_has_died_also_before_its_parent_asks(self):
         child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        start = exman._started(child.pid)
+        start = exman._stat(child.pid)[1]
         child.kill()
         child.stdout.read()                              # it is at its end; nobody has waited for it
-        while exman._started(child.pid) == start:
+        while exman._stat(child.pid)[1] == start:
             time.sleep(0.01)
         self.assertEqual(self.status(("here", child.pid, start)), ("died", None))
         child.communicate()
@@ -5408,8 +5423,8 @@ class TestGit(Case):
         self.write(a=b"2\n")
         fake, path = self.folder / "bin", os.environ["PATH"]
         fake.mkdir()
-        self.addCleanup(setattr, exman, "_GIT_SECONDS", exman._GIT_SECONDS)
-        exman._GIT_SECONDS = 0.5
+        self.addCleanup(setattr, exman, "_git", exman._git)
+        exman._git = functools.partial(exman._git, seconds=0.5)
         for slow, expected in (("*", (None, None)), ("*diff*", (commit, True))):
             (fake / "git").write_text(f'#!/bin/sh\ncase "$*" in {slow}) sleep 20;; esac\nPATH="{path}" exec git "$@"\n')
             (fake / "git").chmod(0o755)
