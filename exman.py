@@ -539,7 +539,7 @@ class _Parse:
         must_be_clean = settings.git_assert_clean and "git-dirty" not in self.own
         state = _git_state(settings.git, must_be_clean) if settings.git else None
         if "name" in self.own:
-            _check_name(self.own["name"])
+            _check_key(self.own["name"], "--name")
         return _record(self, namespace, state)
 
 
@@ -955,7 +955,7 @@ def _launch_words(parse):
 
 def _git_state(where, must_be_clean):
     """What the git program tells of a repository, and why not all; ValueError where it must be clean."""
-    folder = _script_folder() if where is True else os.path.abspath(os.path.expanduser(os.fspath(where)))
+    folder = (os.path.dirname(_script_path()) or _STARTED_IN) if where is True else os.path.expanduser(where)
     script = _script_path() and os.path.realpath(_script_path())
     commit = dirty = diff = problem = None
     try:
@@ -1002,7 +1002,6 @@ def _git(folder, *words, seconds=30.0):                 # a launch does not wait
 # and who takes a run away looks afterwards for links: the later of the two sees what the other has done.
 
 _RUN_NAME = "0*[0-9]{1,15}-[0-9]{4}" + "-[0-9]{2}" * 5 + "(?s:-.*)?"
-_ENTRY_NAME = _RUN_NAME + r"\.yaml"                     # of exman's link to a run, in index/ or a mark
 _PARTS = ("runs", "tmp", "fails")
 # A FIFO must not hold a reader up, Windows must not translate line ends; each flag where the system has it.
 _READ_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -1016,31 +1015,17 @@ def simpleroot(__file__: str) -> pathlib.Path:
 
 def _root_of(settings):
     """The folder of all runs: as given, else `exman` beside the script, or where Python started."""
-    folder = settings.root or os.path.join(_script_folder(), "exman")
+    folder = settings.root or os.path.join(os.path.dirname(_script_path()) or _STARTED_IN, "exman")
     root = _Root(os.path.abspath(os.path.expanduser(folder)))
     root.shared, root.digits = settings.shared, settings.zfill
     return root
 
 
-try:
-    _STARTED_IN = os.getcwd()
-except OSError:                                         # the folder is gone: making a run in it will say so
-    _STARTED_IN = ""
-
-
-def _script_folder():
-    return os.path.dirname(_script_path()) or _STARTED_IN
-
-
 def _script_path():
-    """The user's main script, or '' where there is none, or where the main module is somebody's tool.
-
-    A tool lies in the standard library (cProfile), in site-packages (pytest), among installed programs (an
-    entry point, which has no .py), in a zip or in a frozen bundle.
-    """
-    # Workers of multiprocessing know the script as __mp_main__.
-    script = getattr(sys.modules.get("__mp_main__") or sys.modules.get("__main__"), "__file__", None)
-    path = os.path.join(_STARTED_IN, script or "")
+    """The user's main script; '' where there is none, or the main module is somebody's tool."""
+    main = sys.modules.get("__mp_main__") or sys.modules.get("__main__")    # the first: of a pool's workers
+    path = os.path.join(_STARTED_IN, getattr(main, "__file__", None) or "")
+    # Tools lie in the standard library (cProfile), site-packages (pytest), bin (no .py), a zip or a bundle.
     *folders, name = path.replace(os.sep, "/").split("/")
     is_program = folders[-1:] in (["bin"], ["Scripts"]) and not name.endswith(".py")
     is_tool = (is_program or hasattr(sys, "frozen") or path.startswith(os.path.dirname(os.__file__) + os.sep)
@@ -1054,17 +1039,15 @@ def _script_words():
     if getattr(main, "__file__", None) in (None, "<stdin>"):
         return []
     name = getattr(getattr(main, "__spec__", None), "name", "__main__")
-    if name != "__main__" and _script_path():
-        return ["-m", name.partition(".__main__")[0]]
-    return sys.argv[:1]
+    is_module = name != "__main__" and _script_path()
+    return ["-m", name.partition(".__main__")[0]] if is_module else sys.argv[:1]
 
 
 def _code_of(script):
     """The script, and the modules that it has imported from beside it."""
-    beside = os.path.join(os.path.dirname(script), "")
     files = {os.path.realpath(getattr(module, "__file__", None) or "") for module in [*sys.modules.values()]}
-    return [script, *[file for file in files if file.startswith(beside) and file.endswith(".py")
-                      and "site-packages" not in file]]
+    beside = re.escape(os.path.join(os.path.dirname(script), ""))
+    return [script, *filter(re.compile(rf"(?s){beside}(?!.*site-packages).*\.py").fullmatch, files)]
 
 
 class _Root(str):
@@ -1080,30 +1063,25 @@ class _Root(str):
         name += f"-{record.name}" if record.name else ""
         run, stage = Run(self, part, name, maker=os.getpid()), f"{self}/{part}/.{name}"
         try:
-            self.make_folder(f"{self}/{part}")
-            os.mkdir(stage)
-            self.share(stage)
+            self.make_folder(stage)
             self.create(f"{stage}/params.yaml", _params(run, record), synced=True)
             if record.diff:
                 self.create(f"{stage}/changes.diff", record.diff)
             _rename(stage, run._folder())
             self.enlist(run, record)
         except BaseException:                           # the first error is the one to tell
-            import shutil
-            _try(shutil.rmtree, stage)
-            _try(self.delete, part, name)
+            if _try(self.delete, part, f".{name}") is False:    # it has its name in sight already
+                _try(self.delete, part, name)
             raise
         return run
 
     def take_over(self, run, record):
         """Let a later parse of the same words have the run; False where anything else lies in its folder."""
-        there = {*_listed(run._folder())} - {"changes.diff"}
-        if there != {"params.yaml"} or run.tmp != record.tmp:   # a later stage may have a --tmp of its own
-            return False
+        if {*_listed(run._folder())} - {"changes.diff"} != {"params.yaml"} or run.tmp != record.tmp:
+            return False                                # a later stage may have a --tmp of its own
         self.write_whole(f"{run._folder()}/params.yaml", _params(run, record), synced=True)
         for key in record.marks:
-            # What automark= names first is a word, the same in both; the values behind it may differ now.
-            self.unlist(run.name, key.partition("/")[0] + "/")
+            self.unlist(run.name, key.partition("/")[0] + "/")      # a word; what is behind it may differ now
         self.enlist(run, record)                        # where there are no symlinks, copies of the new file
         return True
 
@@ -1114,12 +1092,7 @@ class _Root(str):
         self.make_folder(f"{self}/fails")
         entries = self.unlist(name)
         try:
-            try:
-                _rename(source, target)
-            except OSError as error:
-                if error.errno != errno.EXDEV:
-                    raise
-                # Another disk: neither side is in sight unless whole.
+            if _try(_rename, source, target, only=(errno.EXDEV,)) is False:    # another disk: hidden at first
                 shutil.copytree(source, copied, symlinks=True)
                 os.rename(copied, target)
                 self.delete(part, name)
@@ -1142,34 +1115,30 @@ class _Root(str):
         """Mend index, marks and counting, also while runs are made; yield a line for each thing done."""
         # Entries are listed before runs, and each run is asked for again: one that is not there then is gone.
         marked = {path: name for runs in _marks(self, []).values() for name, path in runs.items()}
-        names = [*_indexed(self), *_run_names(self, "runs")]
+        names = [*_indexed(self), *(name for _, name in _runs(self, "runs"))]
         listed = {f"{self}/index/{name}.yaml": name for name in names}
-        for entry, name in {**listed, **marked}.items():
+        for entry, name in sorted({**listed, **marked}.items()):
             try:
                 os.stat(f"{self}/runs/{name}/params.yaml")
                 # In a clone with core.symlinks=false a link is a file of its text.
-                is_file = os.path.isfile(entry) and not os.path.islink(entry)
-                leads = _bytes(entry)[:2] != b".." if is_file else os.path.exists(entry)
-                if not leads and (_unlink(entry) or entry in listed):
+                is_text = os.path.isfile(entry) and not os.path.islink(entry) and _bytes(entry)[:2] == b".."
+                if (is_text or not os.path.exists(entry)) and (_unlink(entry) or entry in listed):
                     self.link(os.path.dirname(entry), name)
                     yield f"made {entry[len(self) + 1:]}"
             except FileNotFoundError:
                 if _unlink(entry):
                     yield f"took away {entry[len(self) + 1:]}: its run is gone"
         found = {}
-        for _, name in _all_runs(self):
+        for _, name in _runs(self):
             other = found.setdefault(_number(name), name)
             if name != other:
                 _say(f"one number, two runs: {other} and {name}")
-        if found and os.path.isdir(f"{self}/.ids") and self.hold(max(found)):
+        if found and os.path.isdir(f"{self}/.ids") and self.hold(max(found), is_mine=False):
             yield f"took the number {max(found)}: its run has come from elsewhere"
 
     def enlist(self, run, record):
-        """Link a run into the index and its automarks; one of --tmp has neither."""
-        if not run.tmp:
-            self.link(f"{self}/index", run.name)
-            for key in record.marks:
-                self.link(self.mark_folder(key), run.name)
+        for folder in () if run.tmp else [f"{self}/index", *map(self.mark_folder, record.marks)]:
+            self.link(folder, run.name)
 
     def mark_folder(self, key):
         """The folder of a mark, spelled as it is there: Windows and macOS do not tell `Best` from `best`."""
@@ -1190,54 +1159,40 @@ class _Root(str):
         except (OSError, NotImplementedError):          # which one differs: a copy works or tells the reason
             if not os.path.islink(entry):
                 self.write_whole(entry, _bytes(params))
-        try:
-            os.stat(params)
-        except FileNotFoundError:                       # it has failed, or was deleted, meanwhile
+        if _try(os.stat, params, only=(errno.ENOENT,)) is False:    # it has failed, or was deleted, meanwhile
             _unlink(entry)
-            raise
+            raise FileNotFoundError(errno.ENOENT, "the run is gone", params)
 
     def unlist(self, name, marks=""):
         """Take a run out of index and marks, or out of those that start so; return its entries there."""
-        entries = [] if marks else [f"{self}/index/{name}.yaml"]
-        entries += [runs[name] for mark, runs in _marks(self, []).items()
-                    if name in runs and f"{mark}/".startswith(marks)]
-        return [entry for entry in entries if _unlink(entry)]
+        entries = {"": {name: f"{self}/index/{name}.yaml"}, **_marks(self, [])}
+        return [runs[name] for mark, runs in entries.items()
+                if name in runs and f"{mark}/".startswith(marks) and _unlink(runs[name])]
 
     def claim(self):
-        """Take the next number, for ever: a file that exclusive create makes once, on any file system.
-
-        Claims are listed to know where to start; a listing that is stale on another node costs a few probes
-        and never a number twice. A root of exman 0.1.x, or a copy, is listed once: claims count where a
-        marker names the inode of their folder.
-        """
+        """Take the next number, for ever: a file that exclusive create makes once, on any file system."""
+        # Claims count where a marker names the inode of their folder: a root of 0.1.x, or a copy, is listed.
         ids = f"{self}/.ids"
         self.make_folder(ids)
-        marker = f"{ids}/.{os.stat(ids).st_ino}"
-        is_marked = os.path.exists(marker)
-        block = max(map(int, filter(str.isdecimal, os.listdir(ids))), default=0)
-        claims = [*map(int, filter(str.isdecimal, _listed(f"{ids}/{block}")))]
-        taken = [block * 1000, *claims]
-        if not (is_marked and claims):                  # a stale view of a new block shows it empty
-            taken += [_number(name) for _, name in _all_runs(self)]
-        number = max(taken) + 1
-        while not self.hold(number, _holder(os.getpid())):
-            number += 1
-        if not is_marked:
-            self.create(marker)
+        names, marker = os.listdir(ids), f".{os.stat(ids).st_ino}"      # a stale listing costs a few probes
+        block = max(map(int, filter(str.isdecimal, names)), default=0)
+        taken = [block * 1000, *map(int, filter(str.isdecimal, _listed(f"{ids}/{block}")))]
+        if marker not in names or len(taken) == 1:      # a stale view of a new block shows it empty
+            taken += [_number(name) for _, name in _runs(self)]
+        number = next(filter(self.hold, itertools.count(max(taken) + 1)))
+        if marker not in names:
+            self.create(f"{ids}/{marker}")
         return number
 
-    def hold(self, number, holder=b""):
-        """Claim a number, by a file that says who holds it; False where it is taken."""
-        claim = _claim_path(self, number)
-        self.make_folder(os.path.dirname(claim))
-        return self.create(claim, holder)
+    def hold(self, number, is_mine=True):
+        """Claim a number, by a file that says which process holds it; False where it is taken."""
+        self.make_folder(os.path.dirname(_claim_path(self, number)))
+        return self.create(_claim_path(self, number), _holder(os.getpid()) if is_mine else b"")
 
     def make_folder(self, path):
-        """Make a folder and those above it; one that is there stays as it is."""
-        if os.path.isdir(path):
+        if os.path.isdir(path) or path == os.path.dirname(path):
             return
-        if os.path.dirname(path) != path:
-            self.make_folder(os.path.dirname(path))
+        self.make_folder(os.path.dirname(path))
         try:
             os.mkdir(path)
             self.share(path)
@@ -1247,14 +1202,12 @@ class _Root(str):
 
     def write_whole(self, path, data, synced=False):
         """Write a file whole or not at all: first under a hidden name that nobody can foresee."""
-        folder, name = os.path.split(path)
-        hidden = f"{folder}/.{name}.{os.urandom(8).hex()}"
+        hidden = f"{'/.'.join(os.path.split(path))}.{os.urandom(8).hex()}"
         try:
             self.create(hidden, data, synced)
             os.replace(hidden, path)
-        except BaseException:
-            _unlink(hidden)
-            raise
+        finally:
+            _try(os.unlink, hidden)                     # where either failed
 
     def create(self, path, data=b"", synced=False):
         """Write a new file, never through a planted link; False where one of this name is there already."""
@@ -1262,12 +1215,11 @@ class _Root(str):
             with open(path, "xb") as file:
                 file.write(data)
                 if synced:
-                    file.flush()
-                    _sync(file)
+                    file.flush()                        # the rest is the system's; some have no fsync
+                    _try(os.fsync, file.fileno(), only=(errno.EINVAL, errno.ENOSYS, errno.ENOTSUP))
         except OSError as error:
-            # Of open, which alone names the path: FileExistsError, and EPERM where sshfs means that.
             if error.filename and os.path.lexists(path):
-                return False
+                return False                            # of open, which alone names it; EPERM in sshfs
             error.filename = path
             raise
         self.share(path)
@@ -1280,19 +1232,9 @@ class _Root(str):
             _try(os.chmod, path, mode | (mode & 0o700) >> 3)    # FAT and some mounts have no modes
 
 
-def _sync(file):
-    try:
-        os.fsync(file.fileno())
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):     # a file system without fsync
-            raise
-
-
 def _params(run, record):
-    """params.yaml: the parameters, then the run's own root, time and id."""
     moment = "{}-{}-{}T{}:{}:{}".format(*run.name.split("-")[1:7])
-    own = f"root: {_flow(f'{run._part}/{run.name}')}\ntime: '{moment}'\nid: {run.id}\n"
-    return (record.body + own).encode()
+    return f"{record.body}root: {_flow(f'{run._part}/{run.name}')}\ntime: '{moment}'\nid: {run.id}\n".encode()
 
 
 def _rename(source, target):
@@ -1305,98 +1247,78 @@ def _rename(source, target):
     os.rename(source, target)
 
 
-def _try(function, *args):
-    """Make a call that may fail without a word."""
+def _try(function, *args, only=()):
+    """What a call returns; False where it fails, without a word, for one of these reasons or for any."""
     try:
-        function(*args)
-    except OSError:
-        pass
+        return function(*args)
+    except OSError as error:
+        if only and error.errno not in only:
+            raise
+        return False
 
 
 def _listed(folder):
-    try:
-        return os.listdir(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    return _try(os.listdir, folder, only=(errno.ENOENT, errno.ENOTDIR)) or []
 
 
 def _unlink(path):
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        return False
-    return True
+    return _try(os.unlink, path, only=(errno.ENOENT,)) is not False
 
 
 def _claim_path(root, number):
     return f"{root}/.ids/{number // 1000}/{number}"
 
 
-# What stands in no file name on Linux, macOS or Windows, or breaks a line of a listing.
+_STARTED_IN = _try(os.getcwd) or ""                     # where that is gone, making a run there will say so
+# What not all systems have in names, or breaks a line; and no names: nothing, a run's, a device of Windows.
 _NOT_IN_NAMES = r"[\x00-\x1f\x7f-\x9f/\\:*?\"<>|\u2028\u2029\ud800-\udfff]"
-# Nothing, a run's name, a device of Windows.
 _NO_NAME = rf"(?s)|{_RUN_NAME}|(?i:con|prn|aux|nul|(?:com|lpt)[0-9\xb9\xb2\xb3])\s*(?:\..*)?"
-_GOOD_NAME = "1 to 180 bytes that every system has in names, no dots or blanks around, no run"
 
 
 def _file_name(text):
     """The name nearest to any text: `a/b` -> `a-b`, `.x.` -> `x`, nothing -> `-`, `con` -> `-con`."""
-    encoding = sys.getfilesystemencoding()
-    # Of 255 bytes a number, a time, `.yaml` and a hidden end take the others.
-    name = text.encode(encoding, "replace")[:181].decode(encoding, "ignore")
+    encoding, room = sys.getfilesystemencoding(), 181   # of 255 bytes: number, time and ends take the rest
+    name = text.encode(encoding, "replace")[:room].decode(encoding, "ignore")
     name = _pattern(_NOT_IN_NAMES).sub("-", name).strip(". ")
     return f"-{name}" if _pattern(_NO_NAME).fullmatch(name) else name
 
 
-def _check_name(name):
-    """Refuse, by ValueError, a --name that cannot end a folder's name."""
-    if not name or _file_name(f"-{name}") != f"-{name}":
-        raise ValueError(f"--name {name!r:.99}: give {_GOOD_NAME}")
-
-
-def _check_mark(key):
-    """A mark's key as it is, if it is a relative path of names and not meant for a run."""
-    parts = key.split("/")
-    if key.isdigit() or len(parts) > 16 or [*map(_file_name, parts)] != parts:
-        raise ValueError(f"{key!r:.99}: it comes first, such as best/lr; its parts: {_GOOD_NAME}")
+def _check_key(key, option=""):
+    """A mark's key, or what --name gives, as it is; ValueError where no folder can be called so."""
+    parts = [key and f"-{key}"] if option else key.split("/")
+    if len(parts) > 16 or [*map(_file_name, parts)] != parts or key.isdigit() and not option:
+        good = "1 to 180 bytes that every system has in names, no dots or blanks around, no run"
+        raise ValueError(f"{option or 'mark'} {key!r:.99}: {'' if option else 'it comes first; '}give {good}")
     return key
 
 
 def _config_path(word, root):
     """The file of a run that a path, a run's folder, number or name names."""
     if word.isdigit() or not os.path.lexists(word):
-        where = f" in {_shown(root)}, and no such file"
-        word = os.path.join(root, *_one_run(_by_name(_all_runs(root)), word, where))
+        word = os.path.join(root, *_finder(_runs(root), f" in {_shown(root)}, and no such file")(word))
     return os.path.join(word, "params.yaml") if os.path.isdir(word) else word
 
 
-def _one_run(named, word, where=": exman ls lists them"):
-    """The part and the name of the run that a number or a name names; ValueError for none, or for two."""
-    hits = named.get(word.lstrip("0"), [])
-    if len(hits) > 1:
-        raise ValueError(f"{word} is ambiguous: it names {_shown(', '.join(map('/'.join, hits)))}")
-    if not hits:
-        raise ValueError(f"no run {_shown(word):.99}{where}")
-    return hits[0]
-
-
-def _by_name(runs):
-    """Runs, each a part and a name, by their numbers and by their names, each without zeros before it."""
-    named = {}
+def _finder(runs, where=": exman ls lists them"):
+    """A function of a number or a name: the part and the name of its run; ValueError for none, or for two."""
+    named = {}                                          # by number and by name, each without zeros before it
     for part, name in runs:
         for key in (str(_number(name)), name.lstrip("0")):
             named.setdefault(key, []).append((part, name))
-    return named
+
+    def find(word):
+        hits = named.get(word.lstrip("0"), [])
+        if len(hits) == 1:
+            return hits[0]
+        several = f"{word} is ambiguous: it names {_shown(', '.join(map('/'.join, hits)))}"
+        raise ValueError(several if hits else f"no run {_shown(word):.99}{where}")
+    return find
 
 
-def _all_runs(root):
-    return [(part, name) for part in _PARTS for name in _run_names(root, part)]
-
-
-def _run_names(root, part):
-    """The names of the runs in runs/, tmp/ or fails/, by number; what else lies there is not exman's."""
-    names = filter(_pattern(_RUN_NAME).fullmatch, _listed(f"{root}/{part}"))
-    return sorted(sorted(names), key=_number)
+def _runs(root, *parts):
+    """The part and the name of each run in these folders; what else lies there is not exman's."""
+    return [(part, name) for part in parts or _PARTS
+            for name in sorted(filter(_pattern(_RUN_NAME).fullmatch, _listed(f"{root}/{part}")))]
 
 
 def _number(name):
@@ -1417,23 +1339,17 @@ def _read_text(path):
 
 def _reason(error):
     """An error in one line: the path, what the system says, and what to do about what people meet."""
-    path = _shown(getattr(error, "filename", None) or "")
+    said = [_shown(getattr(error, "filename", None) or ""), getattr(error, "strerror", None) or str(error)]
     code = errno.errorcode.get(getattr(error, "errno", 0), "unknown")
-    advice = next((words for codes, words in _ADVICE.items() if code in codes), "")
-    return ": ".join(filter(None, [path, getattr(error, "strerror", None) or str(error), advice]))
-
-
-_ADVICE = {
-    "ENOSPC EDQUOT": "free some space there",
-    "EACCES EPERM EROFS": "choose another root=, or mend its permissions",
-    "EEXIST ENOTDIR": "a file stands where a folder must: choose another root=",
-}
+    for codes, advice in (("ENOSPC EDQUOT", "free some space there"),
+                          ("EACCES EPERM EROFS", "choose another root=, or mend its permissions"),
+                          ("EEXIST ENOTDIR", "a file stands where a folder must: choose another root=")):
+        said += [advice] * (code in codes)
+    return ": ".join(filter(None, said))
 
 
 def _shown(path):
-    """A path as one printable line."""
-    text = str(path)
-    return text if text.isprintable() else ascii(text)
+    return str(path) if str(path).isprintable() else ascii(str(path))
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -1994,7 +1910,7 @@ class Index:
 
     def __repr__(self) -> str:
         root = os.fspath(self.root)
-        runs, fails, marks = len(_indexed(root)), len(_run_names(root, "fails")), len(_marks(root, []))
+        runs, fails, marks = len(_indexed(root)), len(_runs(root, "fails")), len(_marks(root, []))
         return f"<Index {root!r}: {runs} runs, {fails} failed, {marks} marks>"
 
     def info(self, mark: _Path | None = None, *, results: _Results = None, ended: bool = False) -> Any:
@@ -2089,7 +2005,7 @@ def _entries(root, mark, fails, problems):
     if not os.path.isdir(root):
         problems.append(f"no runs in {_shown(root)}: this is no folder: check the path")
     names = _indexed(root) if mark is None else _marked(root, mark, problems)
-    failed = _run_names(root, "fails") if fails and mark is None else []
+    failed = [name for _, name in _runs(root, "fails")] if fails and mark is None else []
     return sorted((_number(name), name, folder) for part, among in (("runs", names), ("fails", failed))
                   for folder in [Path(root, part)] for name in among)
 
@@ -2277,7 +2193,7 @@ def _unended(root, name):
 
 def _indexed(root):
     """The names of the runs in the index."""
-    return [entry[:-5] for entry in filter(_pattern(_ENTRY_NAME).fullmatch, sorted(_listed(f"{root}/index")))]
+    return [name[:-5] for name in filter(_pattern(_RUN_NAME + r"\.yaml").fullmatch, _listed(f"{root}/index"))]
 
 
 def _marked(root, mark, problems):
@@ -2517,14 +2433,13 @@ def _verb_cmd(root, run):
 
 
 def _verb_mark(root, mark, run, *more):
-    folder = root.mark_folder(_check_mark(mark))
+    folder = root.mark_folder(_check_key(mark))
     did = "marked " + folder[len(f"{root}/marked/"):]   # as it is spelled there
-    runs = [("runs", name) for name in _run_names(root, "runs")]
-    yield from _each(did, lambda part, name: root.link(folder, name), runs, [run, *more])
+    yield from _each(did, lambda part, name: root.link(folder, name), _runs(root, "runs"), [run, *more])
 
 
 def _verb_unmark(root, mark, run, *more):
-    runs = [("runs", name) for name in _marked(root, _check_mark(mark), [])]
+    runs = [("runs", name) for name in _marked(root, _check_key(mark), [])]
     did = f"unmarked {mark}"
     yield from _each(did, lambda part, name: root.unlist(name, f"{mark}/"), runs, [run, *more])
 
@@ -2545,18 +2460,18 @@ def _verb_delete(root, run, *more, all=False, yes=False):
         root.unlist(name)
         if all:
             root.delete(part, name)
-    yield from _each("deleted" if all else "taken out of index and marks", delete, _all_runs(root), words)
+    yield from _each("deleted" if all else "taken out of index and marks", delete, _runs(root), words)
 
 
 def _each(did, do, runs, words):
     """Do something to each run that words name; say in one line to which, by a ValueError to which not."""
-    named, done, problems = _by_name(runs), {}, []
+    find, done, problems = _finder(runs), {}, []
     for word in words:
         ends = re.fullmatch("([0-9]+)-([0-9]+)", word)
         numbers = range(int(ends[1]), int(ends[2]) + 1)[:99999] if ends else ()
         for key in [*map(str, numbers)] or [word]:
             try:
-                part, name = _one_run(named, key)
+                part, name = find(key)
                 if name not in done:
                     do(part, name)
                     done[name] = str(_number(name))

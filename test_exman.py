@@ -2437,6 +2437,13 @@ class TestNumbers(RootCase):
         self.assertEqual(self.make(root=other).exman.name.partition("-")[0], "1234568")
         self.assertEqual(self.listed(other), [1234567, 1234568])
 
+    def test_a_run_that_another_exman_has_made_under_the_same_name_is_left_alone(self):
+        name = self.old_run(1)                          # 0.1.x knows of no claims
+        with mock.patch.object(time, "strftime", lambda *args: name[7:]), mock.patch.object(exman._Root, "claim", lambda root: 1):
+            self.assertRaises(SystemExit, self.make)
+        self.assertIn("no run was made", self.stderr)
+        self.assertEqual((os.listdir(str(self.root / "runs")), self.listed()), ([name], [1]))
+
     @unittest.skipUnless(hasattr(signal, "SIGSTOP"), "no SIGSTOP")
     def test_a_stopped_process_and_a_killed_one_block_nobody(self):
         script = self.script("""
