@@ -1115,7 +1115,7 @@ class _Root(str):
         """Mend index, marks and counting, also while runs are made; yield a line for each thing done."""
         # Entries are listed before runs, and each run is asked for again: one that is not there then is gone.
         marked = {path: name for runs in _marks(self, []).values() for name, path in runs.items()}
-        names = [*_indexed(self), *(name for _, name in _runs(self, "runs"))]
+        names = [*_run_names(self, "index"), *_run_names(self, "runs")]
         listed = {f"{self}/index/{name}.yaml": name for name in names}
         for entry, name in sorted({**listed, **marked}.items()):
             try:
@@ -1262,7 +1262,7 @@ def _listed(folder):
 
 
 def _unlink(path):
-    return _try(os.unlink, path, only=(errno.ENOENT,)) is not False
+    return _try(os.unlink, path, only=(errno.ENOENT, errno.ENOTDIR)) is not False
 
 
 def _claim_path(root, number):
@@ -1316,9 +1316,16 @@ def _finder(runs, where=": exman ls lists them"):
 
 
 def _runs(root, *parts):
-    """The part and the name of each run in these folders; what else lies there is not exman's."""
-    return [(part, name) for part in parts or _PARTS
-            for name in sorted(filter(_pattern(_RUN_NAME).fullmatch, _listed(f"{root}/{part}")))]
+    """The part and the name of each run in these folders, by default in all that hold runs."""
+    return [(part, name) for part in parts or _PARTS for name in _run_names(root, part)]
+
+
+def _run_names(root, part):
+    """The names of the runs in runs/, tmp/, fails/ or index/; what else lies there is not exman's."""
+    names = _listed(f"{root}/{part}")
+    if part == "index":
+        names = [entry[:-5] for entry in names if entry.endswith(".yaml")]
+    return sorted(filter(_pattern(_RUN_NAME).fullmatch, names))
 
 
 def _number(name):
@@ -1890,19 +1897,13 @@ _REFUSED = {
 # The table: all runs of a root as rows and columns. It writes nothing.
 # ------------------------------------------------------------------------------------------------------------
 
-_HEAD = 1 << 16                                         # bytes: all that nearly every file has
-_FIRST_READS, _AT_ONCE, _READERS, _SLOW_READ = 32, 512, 16, 0.0005
-_OWN_KEY = r"(?!(?:root|time|id|(?i:null|true|false))\Z)[A-Za-z_][A-Za-z0-9_]*"
-_OWN_END = r"[ -~]*\nroot: [\w./-]+\ntime: '[0-9T:-]+'\nid: [0-9]{1,15}\n"
+_HEAD, _FIRST_READS, _AT_ONCE, _READERS, _SLOW_READ = 1 << 16, 32, 512, 16, 0.0005
+_OWN_KEY = r"\A(?!(?:root|time|id|(?i:null|true|false)):)(([A-Za-z_][A-Za-z0-9_]*):) "
+_OWN_END = r".*\nroot: [a-z]+/[!-9;-~]+\ntime: '[0-9T:-]+'\nid: [0-9]{1,15}\n"
 
 
 class Index:
-    """Read the runs of a root as one table.
-
-        info = exman.Index("exman").info()              # every run; .info("best"): the runs marked best
-        for i, ex in info.iterrows():
-            print(ex.id, ex.lr, ex.root / "plot.png")
-    """
+    """Read the runs of a root as one table: exman.Index("exman").info(), or .info("best") for a mark."""
 
     def __init__(self, root: _Path) -> None:
         from pathlib import Path
@@ -1910,28 +1911,20 @@ class Index:
 
     def __repr__(self) -> str:
         root = os.fspath(self.root)
-        runs, fails, marks = len(_indexed(root)), len(_runs(root, "fails")), len(_marks(root, []))
-        return f"<Index {root!r}: {runs} runs, {fails} failed, {marks} marks>"
+        runs, failed = [len(_run_names(root, part)) for part in ("index", "fails")]
+        return f"<Index {root!r}: {runs} runs, {failed} failed, {len(_marks(root, []))} marks>"
 
     def info(self, mark: _Path | None = None, *, results: _Results = None, ended: bool = False) -> Any:
         """Return a DataFrame with a row a run, sorted by id; without pandas, a list of dicts.
 
             exman.Index("exman").info("best", results="score.json", ended=True)
 
-        Columns: id, time, root (the run's folder, a Path), then the parameters as they first appear; with
-        `ended`, status and seconds; with `results`, what each run's file of that name says (JSON, or YAML by
-        its ending), or what a function makes of each root: a dict, or one value. An unknown mark is a
-        KeyError; what cannot be read costs its row, or its cells, and a warning.
+        Columns: id, time, root (a Path), then the parameters; with `ended` status and seconds; with
+        `results` what that file (.json, .yaml) of each run says, or what a function makes of each root: a
+        dict or a value. An unknown mark is a KeyError; what cannot be read is left out, with a warning.
         """
-        import gc
         import warnings
-        collecting = gc.isenabled()
-        gc.disable()                                    # rows make no cycles to look for in all of a notebook
-        try:
-            columns, problems = _table(os.fspath(self.root), mark, results, ended)
-        finally:
-            if collecting:
-                gc.enable()
+        columns, problems = _table(os.fspath(self.root), mark, results, ended)
         for problem in problems:
             warnings.warn(problem, stacklevel=2)
         try:
@@ -1950,41 +1943,40 @@ def _dicts(columns):
 def _dtype(key, cells):
     """The pandas dtype that holds every cell unchanged, None among numbers aside."""
     kinds = {*map(type, cells)}
-    largest = max([abs(cell) for cell in cells if type(cell) is int]) if int in kinds else 0
     if key == "time":
         return "datetime64[ns]"
-    if key == "id" or kinds == {int} and largest < 1 << 63:
+    if key == "id" or kinds == {int} and max(map(abs, cells)) < 1 << 63:
         return "int64"
+    largest = max([abs(cell) for cell in cells if type(cell) is int]) if int in kinds else 0
     if kinds & {int, float} and kinds <= {int, float, type(None)} and largest <= 1 << 53:
         return "float64"
     return "bool" if kinds == {bool} else "object"
 
 
 def _table(root, mark=None, results=None, ended=False, fails=False, *, missing=None):
-    """The cells of each column, and a sentence for each thing that could not be read.
-
-    results and ended as in info(); fails: those in fails/ too; missing: the cell of a run that has none.
-    """
+    """The cells of each column, and what could not be read; missing: the cell of a run that has none."""
+    from pathlib import Path
     if not (results is None or callable(results) or os.fspath(results).endswith((".json", ".yaml", ".yml"))):
         raise ValueError(f"results={results!r:.99}: give a .json or .yaml file of each run, or a function")
-    problems, runs, params = [], [], {}
-    for alike, block in _blocks(root, problems, _entries(root, mark, fails, problems)):
-        for key, cells in block.items():
-            known = params.setdefault(key, [])
-            known += [missing] * (len(runs) - len(known))
-            known += cells
-        runs += alike
-    for cells in params.values():
-        cells += [missing] * (len(runs) - len(cells))
-    folders = [folder / name for _, name, folder in runs]
-    times = [_time(name) for _, name, _ in runs]
-    columns = {"id": [number for number, _, _ in runs], "time": times, "root": folders, **params}
+    problems = [] if os.path.isdir(root) else [f"no runs in {_shown(root)}: this is no folder"]
+    parts = {"runs": _run_names(root, "index") if mark is None else _marked(root, mark, problems),
+             "fails": _run_names(root, "fails") if fails and mark is None else ()}
+    runs = sorted((_number(name), name, part) for part, names in parts.items() for name in names)
+    blocks = [*_blocks(root, problems, runs)]
+    runs = [run for alike, _ in blocks for run in alike]
+    paths = {part: Path(root, part) for part in _PARTS}
+    folders = [paths[part] / name for _, name, part in runs]
+    columns = {"id": [run[0] for run in runs], "time": [_time(name) for _, name, _ in runs], "root": folders}
+    for key in dict.fromkeys(itertools.chain(*[block for _, block in blocks])):
+        cells = [block.get(key) or [missing] * len(alike) for alike, block in blocks]
+        columns[key] = [*itertools.chain(*cells)]
     if ended:
         ends = _read_each(functools.partial(_end, root), folders)
         _add(columns, "_end", ends, missing, "status", "seconds")
     if results is not None:
         read = functools.partial(_result, results, problems)
-        found = _read_each(read, folders, alone=callable(results))      # it may know nothing of threads
+        # A function may know nothing of threads.
+        found = [map(read, folders)] if callable(results) else _read_each(read, folders)
         _add(columns, "_result", found, missing)
     return columns, problems
 
@@ -1999,20 +1991,9 @@ def _add(columns, suffix, windows, missing, *keys):
         columns[column] = [row.get(key, missing) for row in rows]
 
 
-def _entries(root, mark, fails, problems):
-    """The runs of the index or of a mark, and if asked for the failed ones: number, name, part's folder."""
-    from pathlib import Path
-    if not os.path.isdir(root):
-        problems.append(f"no runs in {_shown(root)}: this is no folder: check the path")
-    names = _indexed(root) if mark is None else _marked(root, mark, problems)
-    failed = [name for _, name in _runs(root, "fails")] if fails and mark is None else []
-    return sorted((_number(name), name, folder) for part, among in (("runs", names), ("fails", failed))
-                  for folder in [Path(root, part)] for name in among)
-
-
 def _blocks(root, problems, runs):
     """Runs that can be read, those in a row at once that have the same keys, and their cells by key."""
-    for window in _read_each(_own_lines, runs):
+    for window in _read_each(functools.partial(_own_lines, root), runs):
         for _, group in itertools.groupby(window, lambda pair: len(pair[1])):
             alike, lines = zip(*group)
             try:
@@ -2022,77 +2003,69 @@ def _blocks(root, problems, runs):
                 yield alike, block
             except ValueError:                          # the full reader takes them, or says why not
                 for run in alike:
-                    record = _record_of(root, problems, run)
-                    if record is not None:
-                        yield [run], {key: [cell] for key, cell in record.items() if key not in _OWN_KEYS}
+                    yield from _record_of(root, problems, run)
 
 
-def _read_each(read, items, alone=False):
-    """Windows of read(item) of each; by many threads where that is slow, unless it is to be this one."""
-    each: Callable[..., Any] = map
-    count = _FIRST_READS
+def _read_each(read, items):
+    """Windows of read(item) of each; by many threads where that is slow."""
+    each, count = map, _FIRST_READS
     while items:
         start = time.perf_counter()
         yield [*each(read, items[:count])]
-        if not alone and each is map and time.perf_counter() - start > _SLOW_READ * count:
+        if each is map and time.perf_counter() - start > _SLOW_READ * count:
             from concurrent.futures import ThreadPoolExecutor
-            each = ThreadPoolExecutor(_READERS).map
+            each = ThreadPoolExecutor(_READERS).map  # type: ignore[assignment]
         items, count = items[count:], _AT_ONCE
 
 
-def _own_lines(run):
+def _own_lines(root, run):
     """A run and the lines of its parameters, if exman wrote them."""
-    _, name, folder = run
+    _, name, part = run
     try:
-        text = _bytes(f"{folder}/{name}/params.yaml").decode()
+        text = _bytes(f"{root}/{part}/{name}/params.yaml").decode()
     except (OSError, ValueError):
         text = ""
     body, _, end = text.rpartition("\n# exman: ")
-    return run, body.split("\n") if _pattern(_OWN_END).fullmatch(end) else [""]
+    return run, body.split("\n") if "\r" not in end and _pattern(_OWN_END).fullmatch(end) else [""]
 
 
 def _key_and_cells(lines):
     """The key that the lines of some files share, and their cells; ValueError where they do not.
 
-    Line by line is the same as the full reader: a line reads `key: text`, its key a plain string at column 0,
-    and its text is whole by itself. Whatever could make it part of something larger (an indented line, `- `,
-    an open quote or bracket, an alias) is no such line, or no such text.
+    By lines as by the full reader: one is `key: text`, the key a plain string at column 0, the text whole by
+    itself. What may be part of something larger (indented, `- `, an open quote, an alias) is none of these.
     """
-    key = lines[0].partition(": ")[0]
-    if not _pattern(_OWN_KEY).fullmatch(key):
-        raise ValueError
+    [(start, key)] = _pattern(_OWN_KEY).findall(lines[0])
     cells = {}
     for line in {*lines}:
-        start, colon, text = line.partition(": ")
-        if start != key or not colon:
+        word, _, text = line.partition(" ")
+        if word != start:
             raise ValueError
         if text.replace(".", "", 1).isdigit() and text.isascii() and len(text) < 99:
             cells[line] = float(text) if "." in text else int(text)
         else:
-            [cells[line]] = _cells(load_yaml(f"key: {text}\n")).values()
-    try:
-        hash((*cells.values(),))
-    except TypeError:                                   # dicts: each run gets one of its own
-        return key, [_cells(load_yaml(line))[key] for line in lines]
+            [cells[line]] = _cells(load_yaml(line)).values()
+    if "{" in "".join(cells):                           # dicts: each run gets one of its own
+        return key, [_cell(load_yaml(line)[key]) for line in lines]
     return key, [*cells.values()] * len(lines) if len(cells) == 1 else [*map(cells.get, lines)]
 
 
 def _record_of(root, problems, run):
-    """The cells of any run's file; None where it cannot be read."""
-    _, name, folder = run
-    path = f"{folder}/{name}/params.yaml"
+    """The run, and its cells by key, of any file that can be read."""
+    _, name, part = run
+    path = f"{root}/{part}/{name}/params.yaml"
     try:
         if not os.path.lexists(path):
             if any(os.path.isdir(f"{root}/{other}/{name}") for other in _PARTS[1:]):
-                return None                             # it was moved this moment, or by hand
+                return                                  # it was moved this moment, or by hand
             path = os.path.realpath(f"{root}/index/{name}.yaml")
             if not path.startswith(os.path.join(os.path.realpath(root), "")):
                 raise ValueError(f"{_shown(path)} is not in the root")
-        return _cells(load_yaml(_read_text(path)))
+        cells = _cells(load_yaml(_read_text(path)))
+        yield [run], {key: [cells[key]] for key in cells if key not in _OWN_KEYS}
     except ValueError as error:
         problems.append(f"{_shown(name)} is left out of the table: {error}: mend it, or take it out by "
                         f"`exman delete {_shown(name)}`, or by `exman fix` where the run is gone")
-        return None
 
 
 def _cells(record):
@@ -2139,22 +2112,19 @@ def _result(results, problems, folder):
     except FileNotFoundError:
         pass
     except Exception as error:                          # a function of the user's may raise anything
-        why = _shown(f"{type(error).__name__}: {error}")
-        problems.append(f"{_shown(folder)} has no results: {why:.500}")
+        problems.append(_shown(f"{folder} has no results: {type(error).__name__}: {error}")[:999])
     return {}
 
 
 def _loaded(folder, name):
-    """What a file in a run's folder says; nothing while it is not whole."""
+    """What a file in a run's folder says."""
     import json
     load, end = (json.loads, b"}") if name.endswith(".json") else (load_yaml, b"\n")
     data = _bytes(f"{folder}/{name}")
     try:
         found = {**load(data.decode())}
-    except ValueError:
-        if data.endswith((end, end + b"\n")):
-            raise
-        return {}
+    except ValueError as error:                         # while it is not whole, there is none
+        raise error if data.endswith((end, end + b"\n")) else FileNotFoundError from None
     hash(_cell([*found.values()]))                      # a dict has none, and is no plain value
     return found
 
@@ -2178,28 +2148,19 @@ def _unended(root, name):
         host, pid, start, _ = _read_text(_claim_path(root, _number(name))).split(" ")
         if host != _HOST or os.name != "posix":         # os.kill would end it there
             return "unknown"
-        now = _stat(int(pid))[1]
-        if now and int(start):                          # the number of a process is used again
-            return "running" if now == int(start) else "died"
-        os.kill(int(pid), 0)
-    except ValueError:
+        now, then = _stat(int(pid))[1], int(start)
+        if not now:                                     # gone, or there is no /proc
+            os.kill(int(pid), 0)
+        return "died" if now and then and now != then else "running"       # its number is used again
+    except (ValueError, OverflowError):
         return "unknown"
-    except (ProcessLookupError, OverflowError):
-        return "died"
-    except PermissionError:                             # another user's
-        pass
-    return "running"
-
-
-def _indexed(root):
-    """The names of the runs in the index."""
-    return [name[:-5] for name in filter(_pattern(_RUN_NAME + r"\.yaml").fullmatch, _listed(f"{root}/index"))]
+    except OSError as error:                            # not allowed: it is another user's
+        return "running" if isinstance(error, PermissionError) else "died"
 
 
 def _marked(root, mark, problems):
     """Run name -> path of its entry, for a mark and those below it; KeyError for an unknown mark."""
-    from pathlib import PurePath
-    marks, wanted = _marks(root, problems), PurePath(mark).as_posix()
+    marks, wanted = _marks(root, problems), os.fspath(mark).replace(os.sep, "/").rstrip("/")
     # Looked up among the marks found, a key that is absolute or climbs opens nothing.
     if wanted not in marks:
         raise KeyError(_unknown("mark", wanted, sorted(marks)))
@@ -2215,14 +2176,11 @@ def _unknown(what, word, names):
 
 def _marks(root, problems):
     """Mark -> run name -> path of its entry; a mark has what those below it have, its own entries first."""
-    top = f"{root}/marked"
-    marks = {}
-
-    def unread(error):
-        if not isinstance(error, FileNotFoundError):
-            problems.append(f"{_shown(error.filename)} is left out of the marks: {error.strerror}")
+    marks, top = {}, f"{root}/marked"
+    unread = "{0.filename} is left out of the marks: {0.strerror}".format
+    walk = os.walk(top, onerror=lambda error: problems.append(_shown(unread(error))))
     # A `marked` that is a link is not exman's, nor are entries without a mark.
-    for folder, folders, files in os.walk(top, onerror=unread) if not os.path.islink(top) else ():
+    for folder, folders, files in walk if os.path.isdir(top) and not os.path.islink(top) else ():
         parts = folder[len(top):].split(os.sep)[1:]
         for entry in sorted(folders + files):
             name = re.sub(r"\.yaml\Z", "", entry)       # exman 0.1.x linked the run's folder
@@ -2239,31 +2197,25 @@ def _marks(root, problems):
 # The words and options of a verb are the parameters of its function, which yields the lines to print.
 _USAGE = """%(prog)s [--root DIR] VERB ...     (by default the root here, or that in ./exman)
 
-ls [MARK] [KEY=VALUE ...]
-    list runs, the newest last: of a mark and those in it; where a parameter, id, time, name or status
-    is =, !=, <, <=, > or >= a value (quote 'lr>0.1': a bare > names a file)
-    --sort KEY      sort by this column, upwards; -KEY: downwards
-    -n N            the last N runs; with --sort the first N
-    --results FILE  add what this file in each run's folder says, JSON or YAML
-    --fails         also the runs that failed
-    --all           all columns, also those that do not differ, and nothing cut to fit the terminal
-    --csv, --json   for other programs: comma-separated values, a list of objects
-diff RUN RUN        show the parameters that differ; a run is its number, or its folder's name
-cmd RUN             print the shell line that makes a run again
-mark MARK RUN ...   mark runs, or ranges of numbers: exman mark best/lr 2-5 9
-unmark MARK RUN ... take a mark away from runs, which stay
-marks               list the marks and how many runs each has
-delete RUN ...      take runs out of index and marks; their files stay
-    --all, --yes    delete their files too; do not ask
-fix                 make index links that are missing, take away those that lead nowhere
+ls [MARK] [KEY=VALUE ...]   list runs, the newest last: of a mark and those in it; where a parameter,
+    id, time, name or status is =, !=, <, <=, > or >= a value (quote 'lr>0.1': a bare > names a file)
+    --sort KEY, -KEY   sort by this column, upwards or downwards
+    -n N               the last N runs; with --sort the first N
+    --results FILE     add what this file in each run's folder says, JSON or YAML
+    --fails, --all     also the runs that failed; also the columns that do not differ, and nothing cut
+    --csv, --json      for other programs: comma-separated values, a list of objects
+diff RUN RUN           show the parameters that differ; a run is its number, or its folder's name
+cmd RUN                print the shell line that makes a run again
+mark MARK RUN ...      mark runs, or ranges of numbers: exman mark best/lr 2-5 9
+unmark MARK RUN ...    take a mark away from runs, which stay
+marks                  list the marks and how many runs each has
+delete RUN ...         take runs out of index and marks; --all: delete their files too; --yes: do not ask
+fix                    make index links that are missing, take away those that lead nowhere
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line on argv (default: sys.argv[1:]); return its status: 0, 1 (not done), 2 (usage).
-
-        exman.main(["mark", "best", "12"])
-    """
+    """Run a command line such as ["mark", "best", "12"]; return its status: 0, 1 (not done), 2 (usage)."""
     is_here = all(map(os.path.isdir, ("runs", "index")))        # `runs` alone may be another program's
     return _shell("exman", sys.argv[1:] if argv is None else argv, "." if is_here else "exman")
 
@@ -2271,8 +2223,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _shell(prog, words, folder):
     """Carry out a verb; what it does not find, or cannot do, is a line on stderr and status 1."""
     verb, lines, root = _command(prog, words, folder)
-    if sys.stdout is None:                              # `exman fix >&-`
-        sys.stdout = open(os.devnull, "w")
+    sys.stdout = sys.stdout or open(os.devnull, "w")    # `exman fix >&-`
     if hasattr(sys.stdout, "reconfigure"):              # cmd: undecodable words as they were typed
         sys.stdout.reconfigure(errors="surrogateescape" if verb == "cmd" else "backslashreplace")
     try:
@@ -2303,9 +2254,8 @@ def _command(prog, words, folder):
     parser.format_help = parser.format_usage  # type: ignore[method-assign]
     parser.add_argument("--version", action="version", version=f"exman {__version__}")
     parser.add_argument("words", nargs="+", metavar="VERB")
-    parser.add_argument("-n", type=int)
-    for option in ("--root", "--sort", "--results"):
-        parser.add_argument(option)
+    for option, kind in {"-n": int, "--root": str, "--sort": str, "--results": str}.items():
+        parser.add_argument(option, type=kind)
     for flag in ("--fails", "--all", "--csv", "--json", "--yes"):
         parser.add_argument(flag, action="store_true")
     if "--sort" in words[:-1] and words[-1] != "--":    # to argparse the -acc of `--sort -acc` is an option
@@ -2320,13 +2270,11 @@ def _command(prog, words, folder):
         parser.error(f"{verb!r:.99}: there is no such verb, or it takes other words and options")
 
 
-_MISSING = object()                                     # the cell of a run that has no such parameter
-
-
 def _verb_ls(root, *words, sort="", n=0, results=None, fails=False, all=False, csv=False, json=False):
     marks = [word for word in words if not re.search("[<>=]", word) or word in _marks(root, [])]
     filters = [re.split("([<>]=?|!?==?)", word, maxsplit=1) for word in words if word not in marks]
-    read = functools.partial(_table, root, results=results, ended=True, missing=_MISSING)
+    # `...` is the cell of a run that has no such parameter.
+    read = functools.partial(_table, root, results=results, ended=True, missing=...)
     columns, problems = read(" ".join(marks) or None, fails=fails)
     for problem in problems:
         _say(problem)
@@ -2344,8 +2292,14 @@ def _verb_ls(root, *words, sort="", n=0, results=None, fails=False, all=False, c
     except KeyError as error:
         raise ValueError(_unknown("parameter", error.args[0], [*columns])) from None
     rows = rows[:n or None] if sort else rows[-n:]
-    if csv or json:
-        yield from _plain([*columns], rows, csv)
+    if csv or json:                                     # nan as text, for JSON has no such number
+        from csv import writer
+        from json import dumps, loads
+        rows = loads(dumps(rows, default=lambda missing: None), parse_constant=str)
+        if json:
+            yield dumps(rows, indent=1)
+        else:
+            writer(sys.stdout, lineterminator="\n").writerows([columns, *map(dict.values, rows)])
     else:
         others = rows if len(rows) > 1 else _dicts(read()[0])       # a lone run is shown as among the others
         yield from _aligned([*columns], rows, others, order, all)
@@ -2364,33 +2318,20 @@ def _holds(key, cell, sign, text):
 
 def _rank(cell, nothing=2):
     """What cells are compared by: numbers, then texts; and the place of those that say nothing."""
-    if cell in (None, _MISSING) or cell != cell:
+    if cell in (None, ...) or cell != cell:
         return nothing, 0
     return (0, cell) if isinstance(cell, (int, float)) else (1, _printable(cell, 10**9).replace(", ", ","))
 
 
-def _plain(keys, rows, as_csv):
-    """Rows for other programs; nan and the infinities as text, for JSON has no such numbers."""
-    import csv
-    import json
-    rows = json.loads(json.dumps(rows, default=lambda missing: None), parse_constant=str)
-    if as_csv:
-        csv.writer(sys.stdout, lineterminator="\n").writerows([keys, *map(dict.values, rows)])
-    else:
-        yield json.dumps(rows, indent=1)
-
-
 def _aligned(keys, rows, others, sort, whole):
-    """Aligned columns: all, or those that differ among the others; what a run lacks is no difference.
-
-    On a terminal a line is cut where that ends, and a cell at a third of it.
-    """
+    """Aligned columns: all, or those that differ among the others; what a run lacks is no difference."""
     import shutil
+    # On a terminal a line is cut where that ends, and a cell at a third of it.
     room = shutil.get_terminal_size().columns if sys.stdout.isatty() and not whole else 10**9
     first, table = ["id", "time", sort], []
     hidden = ["root", "seconds_end" if "seconds_end" in keys else "seconds"]
     for key in dict.fromkeys([*first, "name", *keys[keys.index("status"):], *keys]):
-        texts = {str(row.get(key, _MISSING)) for row in others} - {str(_MISSING)}
+        texts = {str(row[key]) for row in others if row.get(key, ...) is not ...}
         if key in first or whole or len(texts) > 1 and key not in hidden:
             values = [row[key] for row in rows]
             cells = [_printable(value, room // 3) for value in (key, *values)]
@@ -2402,7 +2343,7 @@ def _aligned(keys, rows, others, sort, whole):
 
 def _printable(value, most):
     """A cell or a line as printable text, a commit by its start, cut where it is longer than most."""
-    if value in (None, _MISSING):
+    if value in (None, ...):
         return ""
     text = value if isinstance(value, str) else _flow(_form(value)[0])
     text = re.sub("^([0-9a-f]{8})[0-9a-f]{32}$", r"\1", _shown(text))
@@ -2440,8 +2381,7 @@ def _verb_mark(root, mark, run, *more):
 
 def _verb_unmark(root, mark, run, *more):
     runs = [("runs", name) for name in _marked(root, _check_key(mark), [])]
-    did = f"unmarked {mark}"
-    yield from _each(did, lambda part, name: root.unlist(name, f"{mark}/"), runs, [run, *more])
+    yield from _each(f"unmarked {mark}", lambda part, name: root.unlist(name, f"{mark}/"), runs, [run, *more])
 
 
 def _verb_marks(root):
