@@ -1559,7 +1559,7 @@ def _proc(pid, name):
 
 
 # ------------------------------------------------------------------------------------------------------------
-# YAML: a dict goes out, one parameter a line, alike for YAML 1.1 and 1.2, and comes in by a strict reader.
+# YAML out: a flat dict becomes text, one parameter a line, with the same values for YAML 1.1 and YAML 1.2.
 # ------------------------------------------------------------------------------------------------------------
 
 _NESTING = 64       # lists and dicts within one value, for both doors: far from the RecursionError of either
@@ -1642,11 +1642,17 @@ _WORDS = "y n yes no on off true false null".split()    # to YAML 1.1 or YAML 1.
 _pattern: Any = functools.lru_cache(maxsize=None)(re.compile)    # when first used: an import costs nothing
 
 
+# ------------------------------------------------------------------------------------------------------------
+# YAML in: a strict reader: the value that YAML 1.2 gives a text, or what of it is not read, and its line.
+# ------------------------------------------------------------------------------------------------------------
+
 def load_yaml(text: str) -> dict[Any, Any]:
     r"""Read a YAML mapping, types included; what is beyond exman's part of YAML is a YAMLError with its line.
 
     >>> load_yaml("lr: 1e-3\nsizes:\n- 64\n- 32\ncountry: no\n")
     {'lr': 0.001, 'sizes': [64, 32], 'country': 'no'}
+
+    A run's file of exman 0.1.x is read as it was written, by YAML 1.1.
     """
     body = _pattern(r"\n# [ -~]*(?=\n)").sub("", f"\n{text}")     # without comments that exman writes
     params = {key: [*map(_resolve, words.split(", "))] if words else quoted or plain and _resolve(plain)
@@ -1897,13 +1903,19 @@ _REFUSED = {
 # The table: all runs of a root as rows and columns. It writes nothing.
 # ------------------------------------------------------------------------------------------------------------
 
-_HEAD, _FIRST_READS, _AT_ONCE, _READERS, _SLOW_READ = 1 << 16, 32, 512, 16, 0.0005
+_HEAD = 1 << 16                                         # bytes: all that nearly every file has
+_FIRST_READS, _AT_ONCE, _READERS, _SLOW_READ = 32, 512, 16, 0.0005      # seconds for one file
 _OWN_KEY = r"\A(?!(?:root|time|id|(?i:null|true|false)):)(([A-Za-z_][A-Za-z0-9_]*):) "
 _OWN_END = r".*\nroot: [a-z]+/[!-9;-~]+\ntime: '[0-9T:-]+'\nid: [0-9]{1,15}\n"
 
 
 class Index:
-    """Read the runs of a root as one table: exman.Index("exman").info(), or .info("best") for a mark."""
+    """Read the runs of a root as one table.
+
+        info = exman.Index("exman").info()              # every run; .info("best"): the runs marked best
+        for i, ex in info.iterrows():
+            print(ex.id, ex.lr, ex.root / "plot.png")
+    """
 
     def __init__(self, root: _Path) -> None:
         from pathlib import Path
@@ -1923,8 +1935,15 @@ class Index:
         `results` what that file (.json, .yaml) of each run says, or what a function makes of each root: a
         dict or a value. An unknown mark is a KeyError; what cannot be read is left out, with a warning.
         """
+        import gc
         import warnings
-        columns, problems = _table(os.fspath(self.root), mark, results, ended)
+        collecting = gc.isenabled()
+        gc.disable()                                    # rows make no cycles to look for in all of a notebook
+        try:
+            columns, problems = _table(os.fspath(self.root), mark, results, ended)
+        finally:
+            if collecting:
+                gc.enable()
         for problem in problems:
             warnings.warn(problem, stacklevel=2)
         try:
@@ -2008,13 +2027,14 @@ def _blocks(root, problems, runs):
 
 def _read_each(read, items):
     """Windows of read(item) of each; by many threads where that is slow."""
-    each, count = map, _FIRST_READS
+    each: Any = map
+    count = _FIRST_READS
     while items:
         start = time.perf_counter()
         yield [*each(read, items[:count])]
         if each is map and time.perf_counter() - start > _SLOW_READ * count:
             from concurrent.futures import ThreadPoolExecutor
-            each = ThreadPoolExecutor(_READERS).map  # type: ignore[assignment]
+            each = ThreadPoolExecutor(_READERS).map
         items, count = items[count:], _AT_ONCE
 
 
@@ -2199,10 +2219,11 @@ _USAGE = """%(prog)s [--root DIR] VERB ...     (by default the root here, or tha
 
 ls [MARK] [KEY=VALUE ...]   list runs, the newest last: of a mark and those in it; where a parameter,
     id, time, name or status is =, !=, <, <=, > or >= a value (quote 'lr>0.1': a bare > names a file)
-    --sort KEY, -KEY   sort by this column, upwards or downwards
+    --sort KEY         sort by this column, upwards; -KEY: downwards
     -n N               the last N runs; with --sort the first N
     --results FILE     add what this file in each run's folder says, JSON or YAML
-    --fails, --all     also the runs that failed; also the columns that do not differ, and nothing cut
+    --fails            also the runs that failed
+    --all              all columns, also those that do not differ, and nothing cut to fit the terminal
     --csv, --json      for other programs: comma-separated values, a list of objects
 diff RUN RUN           show the parameters that differ; a run is its number, or its folder's name
 cmd RUN                print the shell line that makes a run again
