@@ -83,11 +83,14 @@ class Run:
     def __reduce__(self) -> tuple[Any, ...]:
         return Run, (self._base, self._part, self.name, self._rank)
 
+    def __deepcopy__(self, memo: object) -> Run:
+        return self                                     # a copy of args is of the same run
+
     def __enter__(self) -> Run:
         if os.getpid() not in self._inside:             # the process that has forked this one may be there
             self._status = "done"                       # the worst that becomes of a task in the block
             self._log = self._logging()
-            self._attempt("no log", next, self._log)
+            _attempt("no log", next, self._log)
         self._inside.append(os.getpid())
         return self
 
@@ -95,25 +98,17 @@ class Run:
         self._inside.pop()
         status = _status(error)
         if status != "done":
-            self._attempt("no traceback", self._write_traceback, kind, error, trace)
+            _attempt("no traceback", self._write_traceback, kind, error, trace)
         if status == "failed" or self._status == "done":
             self._status = status
         if os.getpid() in self._inside:
             return                                      # another block, of a thread or a task, is still open
-        self._attempt("the log may lack its end", next, self._log, None)
+        _attempt("the log may lack its end", next, self._log, None)
         self._end(self._status)
         if self._status == "failed" and self._maker == os.getpid():
-            self._attempt("the run is not in fails/", self._base.move_to_fails, self._part, self.name)
+            _attempt("the run is not in fails/", self._base.move_to_fails, self._part, self.name)
         if self._status != "done":
             _say(f"run {self.id} {self._status}: {self._folder()}")
-
-    def _attempt(self, what, step, *args):
-        """Take a step of the block; what fails costs a line, never the experiment or its own exception."""
-        try:
-            step(*args)
-        except Exception as problem:                    # a full disk; a stdout that takes no attribute
-            if not isinstance(problem, FileNotFoundError):      # the run was deleted, or is in fails/ already
-                _say(f"{what}: {_reason(problem)}")
 
     def _folder(self):
         """Where it lies; its maker, perhaps another process, may have moved it to fails/."""
@@ -161,8 +156,17 @@ class Run:
         end = {"status": status, "time": time.strftime("%Y-%m-%dT%H:%M:%S"),
                "seconds": round(time.monotonic() - self._begun, 3)}
         if self._maker == os.getpid():
-            self._attempt(f"how run {self.id} ended is not recorded", self._base.write_whole,
-                          f"{self._folder()}/end.yaml", dump_yaml(end).encode())
+            _attempt(f"how run {self.id} ended is not recorded", self._base.write_whole,
+                     f"{self._folder()}/end.yaml", dump_yaml(end).encode())
+
+
+def _attempt(what, step, *args):
+    """Take a step of the block; what fails costs a line, never the experiment or its own exception."""
+    try:
+        step(*args)
+    except Exception as problem:                        # a full disk; a stdout that takes no attribute
+        if not isinstance(problem, FileNotFoundError):  # the run was deleted, or is in fails/ already
+            _say(f"{what}: {_reason(problem)}")
 
 
 def _write(write, logs, text):
@@ -172,8 +176,8 @@ def _write(write, logs, text):
         try:
             log.write(text.encode("utf-8", "backslashreplace"))
         except (OSError, ValueError) as problem:        # a full disk ends the log, not the experiment
-            logs.discard(log)
-            if not log.closed:                          # else another thread has just left its block
+            if log in logs:                             # else another thread has said so, or left its block
+                logs.discard(log)
                 _say(f"the log ends here: {problem}")
     return written
 
@@ -192,18 +196,18 @@ def _status(error):
 _OPEN: dict[str, Any] = {}
 
 
-def _begin(run=None):
-    """End the run before this one, where no block has; this one ends with the interpreter at the latest."""
+def _end_open(then=None):
+    """End the run that is open; then: the one that is from now on, with the interpreter at the latest."""
     import atexit
     error = getattr(sys, "last_value", None)
-    _OPEN.pop(run and run._folder(), None)              # a further stage of one script
-    for before, earlier in [*_OPEN.values()]:
-        before._end(_status(error if error is not earlier else None))
+    _OPEN.pop(then and then._folder(), None)            # a further stage of one script
+    for run, earlier in [*_OPEN.values()]:
+        run._end(_status(error if error is not earlier else None))
     _OPEN.clear()
-    if run:
-        _OPEN[run._folder()] = run, error
-        atexit.unregister(_begin)
-        atexit.register(_begin)
+    if then:
+        _OPEN[then._folder()] = then, error
+        atexit.unregister(_end_open)
+        atexit.register(_end_open)
 
 
 class Namespace(argparse.Namespace):
@@ -219,19 +223,19 @@ class Namespace(argparse.Namespace):
     __class__: Any = property(lambda self: argparse.Namespace, vars(object)["__class__"].__set__)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        # The run goes along to another process of this job, and with a copy: deepcopy shares a function.
+        # The run goes along with a copy, and to another process of this job.
         frame: Any = sys._getframe(1)
         while frame and frame.f_globals.get("__name__") not in ("copy", "multiprocessing.reduction"):
             frame = frame.f_back
         if frame and self._beside:
-            return functools.partial(_with_run, *self._beside), (argparse.Namespace(),), self.__dict__
+            return _with_run, (argparse.Namespace(), *self._beside), self.__dict__
         # A checkpoint loads where there is no exman.
         plain = argparse.Namespace()
         vars(plain).update(self.__dict__)
         return plain.__reduce_ex__(protocol)
 
 
-def _with_run(run, dests, namespace):
+def _with_run(namespace, run, dests):
     """The namespace with the run beside its parameters, under names that are no dests of the script."""
     # No property: that would go before an attribute of the script's.
     root = type("_RootOfRun", (), {"__get__": lambda *_: run.root})()
@@ -285,6 +289,7 @@ class ExParser(ArgumentParser):
     """
 
     exit_on_error = True                                # CPython 3.8 has no such parameter
+    _exman: Any                                         # what it takes beyond argparse
 
     def __init__(self, *args: Any, root: _Path | None = None, zfill: int = 6, shared: bool = False,
                  automark: Iterable[str] = (), default_config_files: Iterable[_Path] = (),
@@ -292,15 +297,9 @@ class ExParser(ArgumentParser):
         super().__init__(*args, **kwargs)
         marks, files = [[words] if isinstance(words, (str, os.PathLike)) else [*words]
                         for words in (automark, default_config_files)]      # one is no list of letters
-        self._set_up(argparse.Namespace(
+        _set_up(self, argparse.Namespace(
             root=root, zfill=zfill, shared=shared, automark=marks, files=files, git=git or git_assert_clean,
             git_assert_clean=git_assert_clean, setters=[], validators=[], staged={}))
-
-    def _set_up(self, settings):
-        """Make it one that records; staged: by thread and words, the run of the last parse."""
-        self._exman = settings
-        self.register("type", bool, _bool)
-        self._registries["action"] = _Actions(self._registries["action"])
 
     def register_validator(self, function: Callable[..., object], message: str = "validation error") -> None:
         """Check args before each run: register_validator(lambda args: args.lr > 0, "{lr} is not above 0").
@@ -315,21 +314,21 @@ class ExParser(ArgumentParser):
 
     def parse_args(self, *args: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]
         """Parse as argparse does, record the run, and return the namespace with the run beside it."""
-        return self._parse("parse_args", *args, **kwargs)
+        return self._exman_parse("parse_args", *args, **kwargs)
 
     def parse_known_args(self, *args: Any, **kwargs: Any) -> _Known:  # type: ignore[override]
         """Parse as argparse does, record the run, and return the namespace and the words that are left."""
-        return self._parse("parse_known_args", *args, **kwargs)
+        return self._exman_parse("parse_known_args", *args, **kwargs)
 
     def parse_intermixed_args(self, *args: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]
         """parse_args, with options and positionals in any order."""
-        return self._parse("parse_intermixed_args", *args, **kwargs)
+        return self._exman_parse("parse_intermixed_args", *args, **kwargs)
 
     def parse_known_intermixed_args(self, *args: Any, **kwargs: Any) -> _Known:  # type: ignore[override]
         """parse_known_args, with options and positionals in any order."""
-        return self._parse("parse_known_intermixed_args", *args, **kwargs)
+        return self._exman_parse("parse_known_intermixed_args", *args, **kwargs)
 
-    def _parse(self, name, args=None, namespace=None, **kwargs):
+    def _exman_parse(self, name, args=None, namespace=None, **kwargs):
         """Call argparse's method of this name; the outermost call makes a run."""
         method, outer = getattr(super(), name), _THREAD.parse
         is_inner = outer is not None and self in _family(outer.parser)
@@ -348,22 +347,23 @@ class ExParser(ArgumentParser):
         _THREAD.parse = parse
         try:
             for path in filter(os.path.exists, map(os.path.expanduser, self._exman.files)):
-                self._refusing(parse.load, path, False)
+                self._exman_refusing(parse.load, path, False)
             done = method([*parse.words], namespace, **kwargs)
             namespace = done if parse.whole else done[0]
-            self._refusing(parse.fill_in, namespace)
-            for setter in [each for parser in parse.levels for each in parser._exman.setters]:
-                setter(namespace)
+            self._exman_refusing(parse.fill_in, namespace)
+            for parser in parse.levels:
+                for setter in parser._exman.setters:
+                    setter(namespace)
             parse.finish(namespace)
-            record = self._refusing(parse.checked, namespace)
+            record = self._exman_refusing(parse.checked, namespace)
         finally:
             parse.put_back()
             _THREAD.parse = outer
         if outer is None:                               # one inside an action of another parser makes no run
-            self._make_run(parse, record, namespace)
+            self._exman_make_run(parse, record, namespace)
         return done
 
-    def _refusing(self, function, *args):
+    def _exman_refusing(self, function, *args):
         """Call a function of exman's; what it refuses is a usage error in argparse's own form."""
         try:
             return function(*args)
@@ -372,7 +372,7 @@ class ExParser(ArgumentParser):
                 raise ArgumentError(None, str(error)) from None
             self.error(str(error))
 
-    def _make_run(self, parse, record, namespace):
+    def _exman_make_run(self, parse, record, namespace):
         stage = get_ident(), *parse.words
         try:
             run = _launch(_root_of(self._exman), record, self._exman.staged.get(stage))
@@ -381,9 +381,9 @@ class ExParser(ArgumentParser):
                 raise
             self.exit(1, f"exman: no run was made: {_reason(error)}\n")
         self._exman.staged = {stage: run}
-        _begin(run)
+        _end_open(run)
         if type(namespace) is argparse.Namespace:       # an object of the caller's own class is left as it is
-            _with_run(run, {action.dest for level in parse.levels for action in level._actions}, namespace)
+            _with_run(namespace, run, {action.dest for level in parse.levels for action in level._actions})
 
     def error(self, message: str) -> NoReturn:
         parse = _THREAD.parse
@@ -400,7 +400,7 @@ class ExParser(ArgumentParser):
         if _THREAD.parse is not None:
             _THREAD.parse.put_back()
         shown = copy.copy(self)                         # with the group of exman's options
-        shown._action_groups = self._action_groups + self._own_parser()._action_groups[-1:]
+        shown._action_groups = self._action_groups + _own_parser(self)._action_groups[-1:]
         return super(ExParser, shown).format_help(*args, **kwargs)
 
     # -- The hooks of argparse that are not public, each called alike in CPython 3.8 to 3.15 -----------------
@@ -424,23 +424,31 @@ class ExParser(ArgumentParser):
         # so they are in no list, usage, abbreviation or conflict of this one. The answer differs by version.
         name = arg_string.partition("=")[0]
         if _THREAD.parse is not None and name.endswith(tuple(_OWN_OPTIONS)):
-            own = self._own_parser()
+            own = _own_parser(self)
             if name in own._option_string_actions:
                 return own._parse_optional(arg_string)
         return super()._parse_optional(arg_string)
 
-    def _own_parser(self):
-        """exman's options, each as --tmp or --exman-tmp, where the script has none that this abbreviates."""
-        dash = "-" if "-" in self.prefix_chars else self.prefix_chars[0]
-        own = ArgumentParser(add_help=False, prefix_chars=dash, argument_default=SUPPRESS)
-        group = own.add_argument_group("exman")
-        for name, more in _OWN_OPTIONS.items():
-            free = [option for option in (2 * dash + name, f"{2 * dash}exman-{name}")
-                    if option not in self._option_string_actions and not self._get_option_tuples(option)]
-            if free and (name != "git-dirty" or self._exman.git):
-                action = group.add_argument(free[0], dest=name, type=str, action=_OwnAction, **more)
-                own._option_string_actions.update(dict.fromkeys(free, action))
-        return own
+
+def _own_parser(parser):
+    """exman's options, each as --tmp or --exman-tmp, where the script has none that this abbreviates."""
+    dash = "-" if "-" in parser.prefix_chars else parser.prefix_chars[0]
+    own = ArgumentParser(add_help=False, prefix_chars=dash, argument_default=SUPPRESS)
+    group = own.add_argument_group("exman")
+    for name, more in _OWN_OPTIONS.items():
+        free = [option for option in (2 * dash + name, f"{2 * dash}exman-{name}")
+                if option not in parser._option_string_actions and not parser._get_option_tuples(option)]
+        if free and (name != "git-dirty" or parser._exman.git):
+            action = group.add_argument(free[0], dest=name, type=str, action=_OwnAction, **more)
+            own._option_string_actions.update(dict.fromkeys(free, action))
+    return own
+
+
+def _set_up(parser, settings):
+    """Make a parser one that records; staged: by thread and words, the run of its last parse."""
+    parser._exman = settings
+    parser.register("type", bool, _bool)
+    parser._registries["action"] = _Actions(parser._registries["action"])
 
 
 class _Actions(dict):  # type: ignore[type-arg]
@@ -462,7 +470,7 @@ def _recording(make, **kwargs):
     parser = make(**kwargs)
     if not isinstance(parser, ExParser):
         parser.__class__ = type(type(parser).__name__, (ExParser, type(parser)), {})
-        parser._set_up(ExParser()._exman)
+        _set_up(parser, ExParser()._exman)
     return parser
 
 
@@ -548,7 +556,7 @@ class _OwnAction(Action):
     def __call__(self, parser, namespace, values, option_string=None):
         if self.dest == "config":
             _THREAD.parse.configs.add(option_string)
-            parser._refusing(_THREAD.parse.load, values)
+            parser._exman_refusing(_THREAD.parse.load, values)
         else:
             _THREAD.parse.own[self.dest] = values
 
@@ -586,6 +594,7 @@ class _File:
 
     def __init__(self, path, explicit=True):
         self.path, self.explicit = path, explicit       # of --config, or else of default_config_files
+        self.unknown = []                               # the keys that no option of the parser knows
         self.is_overridden = False                      # by the command line, or by a later file
         text = _read_text(path)
         text = text if re.search(r"(?m)^[ \t\r]*[^# \t\r\n]", text) else "{}"   # comments set nothing
@@ -596,7 +605,8 @@ class _File:
         except YAMLError as error:
             raise ValueError(f"{path}: {error}") from None
         self.recorded = {*self.values} >= {*_OWN_KEYS} and str(self.values["root"]).split("/")[0] in _PARTS
-        kind, said = [*re.findall("(?m)^# (exman|argv): (.*)$", text), ("", "")][0]
+        found = re.search("(?m)^# (exman|argv): (.*)$", text)
+        kind, said = found.groups() if found else ("", "")
         self.is_old = not self.recorded or kind != "exman"      # written by another exman, or by hand
         try:
             if self.is_old:                             # 1.0.0 has a flow list of yaml
@@ -604,7 +614,7 @@ class _File:
             else:
                 import ast
                 meta = dict(ast.literal_eval(said))
-        except Exception:                               # edited: the lines count
+        except (TypeError, ValueError, SyntaxError, MemoryError, RecursionError):   # edited: the lines count
             meta = {}
         self.meta: dict[str, Any] = {"argv": [], "git": False, "exact": {}, "words": {}, "more": []}
         self.meta.update({name: meta[name] for name in meta if type(meta[name]) is type(self.meta.get(name))})
@@ -621,10 +631,12 @@ class _File:
                 yield keys[0], dest
 
     def note_unknown(self, dests, whole):
+        """Keep the keys that no option knows; an error where somebody wrote one."""
         known = {*self.own, *_OLD_KEYS * self.recorded}.union(*[dest.keys(self.own) for dest in dests])
         self.unknown = [key for key in self.values if key not in known and (whole or self.recorded)]
-        for key in [] if self.recorded else self.unknown:
-            raise self.error(key, _unknown("option", str(key), {dest.name: dest for dest in dests}))
+        if self.unknown and not self.recorded:
+            names = {dest.name: dest for dest in dests}
+            raise self.error(self.unknown[0], _unknown("option", str(self.unknown[0]), names))
 
     def error(self, key, reason):
         return ValueError(f"{self.path}, line {self.text.line(self.text.keys.get(key, 0))}: {reason}")
@@ -643,8 +655,12 @@ class _Dest:
         self.shape = [True, [True], [[True]]][self.takes_many + appends]    # where the comment has none
         self.volatile = any(getattr(action, "volatile", False) for action in actions)
         self.secret = any(getattr(action, "secret", False) for action in actions)
-        groups = parser._mutually_exclusive_groups
-        self.groups = [group for group in groups if {*actions} & {*group._group_actions}]
+
+    @property
+    def groups(self):
+        """The mutually exclusive groups that one of its options is in: only files ask for them."""
+        groups = self.parser._mutually_exclusive_groups
+        return [group for group in groups if {*self.actions} & {*group._group_actions}]
 
     def keys(self, own):
         """The keys by which a file may speak of it, and the option of each; '': its own name."""
@@ -802,13 +818,14 @@ class _Replay(_Parse):
 
     def finish(self, namespace):
         """After the setters: what a recorded run holds is what they left, so it has the last word."""
+        values = getattr(namespace, "__dict__", {})
         for file in self.files:
             lost, more = [], {_column(str(name), file.own): name for name in file.meta["more"]}
             for key in file.unknown:
                 name = more.get(key, str(key))
-                if not hasattr(namespace, name) and key not in more:
+                if name not in values and key not in more:
                     lost.append(name)
-                elif not (file.is_overridden and hasattr(namespace, name)):     # a setter made it of that
+                elif name not in values or not file.is_overridden:  # else a setter made it of what overrides
                     shape, line = file.meta["exact"].get(key), file.values[key]
                     self.restored.setdefault(name, _rebuilt(shape, line, str))
             if lost and self.whole:
@@ -865,6 +882,7 @@ def _record(parse, namespace, state):
                 shared.append(lines[-1])
     said = f"commit: {_flow(state.commit)}\ndirty: {_flow(state.dirty)}\n" if state else ""
     notes = [f"git is not recorded whole: {state.problem}"] if state and state.problem else []
+    # Of automark=, a dest stands for itself and its value, another word for itself.
     marks = [_file_name(str(part)) for word in parse.parser._exman.automark
              for part in ([word, values[word]] if word in values else [word])]
     return argparse.Namespace(
@@ -896,7 +914,8 @@ def _held(parse, dest, value):
 def _form(value, text_of=None):
     """A value as yaml holds it, and its shape: (0.9, [Path("a")]) -> ([0.9, ["a"]], (None, [True])).
 
-    None: it is the value; True: a text for the option's type; a literal (of a set, of other text): that.
+    None: it is the value; True: it is a text for the option's type; what is else a literal (a set, text that
+    is not for the type): itself.
     """
     kind = type(value)
     if kind in (list, tuple, dict):
@@ -913,22 +932,19 @@ def _form(value, text_of=None):
         return text, None if text == value and not text_of else value
     if kind in (bytes, complex, set):
         import ast
-        # A set in an order of its own, so that equal runs have equal lines.
-        text = "{" + ", ".join(sorted(map(repr, value))) + "}" if kind is set and value else repr(value)
+        text = _repr(value)
         return (text, value) if _same(ast.literal_eval(text), value) else (value, None)
     return value, None
 
 
 def _description(value):
     """The line of a value that nothing brings back: a number, a text, or its repr without addresses."""
-    if isinstance(value, (set, frozenset)):             # else hashes order it, in each rank of a job anew
-        return sorted(map(_description, value), key=str)
     for show in (
             lambda: [*map(_description, value)] if type(value) in (list, tuple) else value,
             lambda: value.item() if value.shape == () else value,       # of numpy, torch: a number
             lambda: os.fspath(value),
             lambda: type(value).__members__ and value.name,             # of an Enum
-            lambda: re.sub(" at 0x[0-9a-fA-F]+", "", repr(value))[:1000]):
+            lambda: re.sub(" at 0x[0-9a-fA-F]+", "", _repr(value))[:1000]):
         try:
             form, _ = _form(show())
             _flow(form)
@@ -936,6 +952,14 @@ def _description(value):
         except Exception:                               # a property, or a repr, may raise anything
             continue
     return f"<{type(value).__name__}>"
+
+
+def _repr(value):
+    """Its repr; of a set in an order of its own: so equal runs, and the ranks of a job, have equal lines."""
+    if type(value) not in (set, frozenset) or not value:
+        return repr(value)
+    text = "{" + ", ".join(sorted(map(repr, value))) + "}"
+    return text if type(value) is set else f"frozenset({text})"
 
 
 def _launch_words(parse):
@@ -1070,7 +1094,10 @@ class _Root(str):
             _rename(stage, run._folder())
             self.enlist(run, record)
         except BaseException:                           # the first error is the one to tell
-            if _try(self.delete, part, f".{name}") is False:    # it has its name in sight already
+            import shutil
+            if os.path.isdir(stage):
+                _try(shutil.rmtree, stage)
+            else:                                       # it has its name in sight already
                 _try(self.delete, part, name)
             raise
         return run
@@ -1202,12 +1229,14 @@ class _Root(str):
 
     def write_whole(self, path, data, synced=False):
         """Write a file whole or not at all: first under a hidden name that nobody can foresee."""
-        hidden = f"{'/.'.join(os.path.split(path))}.{os.urandom(8).hex()}"
+        folder, name = os.path.split(path)
+        hidden = f"{folder}/.{name}.{os.urandom(8).hex()}"
         try:
             self.create(hidden, data, synced)
             os.replace(hidden, path)
-        finally:
-            _try(os.unlink, hidden)                     # where either failed
+        except BaseException:
+            _try(os.unlink, hidden)
+            raise
 
     def create(self, path, data=b"", synced=False):
         """Write a new file, never through a planted link; False where one of this name is there already."""
@@ -1288,7 +1317,8 @@ def _check_key(key, option=""):
     parts = [key and f"-{key}"] if option else key.split("/")
     if len(parts) > 16 or [*map(_file_name, parts)] != parts or key.isdigit() and not option:
         good = "1 to 180 bytes that every system has in names, no dots or blanks around, no run"
-        raise ValueError(f"{option or 'mark'} {key!r:.99}: {'' if option else 'it comes first; '}give {good}")
+        what = "give" if option else "it comes first, such as best/lr; its parts:"
+        raise ValueError(f"{option or 'mark'} {key!r:.99}: {what} {good}")
     return key
 
 
@@ -1412,9 +1442,10 @@ def _launch(root, record, earlier):
     is_stage = not run and is_mine and earlier._base.take_over(earlier, record)
     run = earlier if is_stage else run or root.make_run(record)
     if run._maker == os.getpid():
-        for folder, who, is_due in ((of_launch, rank, rank == 0), (of_job, start, _env("SLURM_JOB_ID"))):
-            if is_due:
-                run._attempt(f"others may not find run {run.id}", _publish, run, folder, digest, who)
+        if rank == 0:
+            _publish(run, of_launch, digest, rank)
+        if _env("SLURM_JOB_ID"):
+            _publish(run, of_job, digest, start)
         if not is_mine or earlier.name != run.name:
             for line in [*record.notes, f"run {run.id}{news}: {run._folder()}"]:
                 _say(line)
@@ -1429,7 +1460,11 @@ def _digest(text):
 
 
 def _inherited(root, digest):
-    """The run of the process that has started this one: as a worker, or, as Lightning does, as a rank."""
+    """The run of the process that this is a worker of, if it has the same parameters.
+
+    Workers are those of multiprocessing while they import the main script again, and the ranks that Lightning
+    starts by itself: LOCAL_RANK from 1 on, no RANK.
+    """
     local_rank = 0 if "RANK" in os.environ else max(0, _count("LOCAL_RANK"))
     for line in _LEFT if local_rank or _worker()[1] else ():
         told, *words = line.rsplit("/", 3)
@@ -1449,7 +1484,10 @@ def _worker():
 
 
 def _found(root, folder, digest, who, otherwise, seconds=0, age=float("inf")):
-    """The run that is published in a folder, new to this rank or start of a job; age: how old it may be."""
+    """The run that is published in a folder, new to this rank or start of a job; age: how old it may be.
+
+    None where its parameters are others, or, as is said then, where there is none within so many seconds.
+    """
     root.make_folder(folder)
     deadline = time.monotonic() + seconds
     while True:
@@ -1481,13 +1519,16 @@ def _requeued(root, folder, digest, start, record):
 
 def _publish(run, folder, digest, who):
     """Leave word of a run for the other processes of its job; once in a while, remove what old jobs left."""
-    run._base.make_folder(folder)
-    run._base.create(f"{folder}/{who}.{run.name}")
-    run._base.create(f"{folder}/{digest}.{run._part}.{run.name}")
-    for old in os.scandir(os.path.dirname(folder)) if run.id % 100 == 1 else ():
-        if old.stat().st_mtime < time.time() - 60 * 86400:      # a requeue may come weeks later
-            import shutil
-            shutil.rmtree(old.path, ignore_errors=True)
+    try:
+        run._base.make_folder(folder)
+        run._base.create(f"{folder}/{who}.{run.name}")
+        run._base.create(f"{folder}/{digest}.{run._part}.{run.name}")
+        for old in os.scandir(os.path.dirname(folder)) if run.id % 100 == 1 else ():
+            if old.stat().st_mtime < time.time() - 60 * 86400:      # a requeue may come weeks later
+                import shutil
+                shutil.rmtree(old.path, ignore_errors=True)
+    except OSError as error:
+        _say(f"the other processes of this job may not find run {run.id}: {_reason(error)}")
 
 
 def _job(launchers=_LAUNCHERS):

@@ -167,6 +167,7 @@ class TestRun(Case):
         args = self.parse(self.parser())
         self.assertIs(copy.deepcopy(args).exman, args.exman)
         self.assertIs(copy.copy(args).exman, args.exman)
+        self.assertIs(copy.deepcopy(args.exman), args.exman)
 
     def test_a_success_leaves_a_log_and_the_run_where_it_is(self):
         args = self.parse(self.parser())
@@ -901,6 +902,18 @@ class NamespaceTest(Case):
             self.assertIs(parser.parse_args([], namespace=mine), mine)
         self.assertEqual((vars(mine), len(self.runs())), ({"lr": 0.1}, 1))
 
+    def test_a_property_of_the_callers_own_namespace_object_is_left_alone_by_a_file(self):
+        class Mine:
+            steps = property(lambda self: 9)
+        parser = self.parser()
+        parser.add_argument("--steps", default=3)
+        self.parse(parser)
+        mine = Mine()
+        with contextlib.redirect_stderr(io.StringIO()) as stderr:
+            self.parser().parse_args(["--config", "1"], namespace=mine)
+        self.assertIn("steps: not in this script, and left out", stderr.getvalue())
+        self.assertEqual((vars(mine), mine.steps), ({}, 9))
+
 
 class ParserTest(Case):
     def test_each_method_makes_one_run(self):
@@ -997,6 +1010,15 @@ class ParserTest(Case):
         self.assertEqual(self.params(args)["n"], 2)
         self.assertEqual(self.parse(parser, "--config", "1"), args)
         self.assertEqual(self.refuse(parser, "--n", "4"), "main.py: error: 5 is too much")
+
+    def test_a_setter_may_register_another(self):
+        parser = self.parser()
+        parser.register_setter(lambda args: parser.register_setter(lambda args: setattr(args, "late", 1)))
+        self.assertEqual(vars(self.parse(parser)), {"late": 1})
+
+    def test_a_subclass_may_give_its_methods_any_name_that_argparse_leaves_it(self):
+        own = vars(exman.ExParser).keys() - {*dir(argparse.ArgumentParser), "register_validator", "register_setter"}
+        self.assertEqual([name for name in own if not name.startswith(("__", "_exman", "exit_on_error"))], [])
 
     def test_a_validators_own_words(self):
         def check(args):
@@ -1759,7 +1781,7 @@ class RerunTest(Case):
         "keys of every type": ({}, {1: (2,), "1": 3, None: 4}, None), "bool": (dict(type=bool), True, False), "bool of a text": (dict(type=bool), "False", True), "null": (dict(type=int), None, 3),
     }
     TOLD = {
-        "frozenset": ({}, frozenset([1]), None), "range": ({}, range(3), None), "function": ({}, len, None), "class": ({}, dict, None), "date": ({}, datetime.date(2020, 1, 2), None),
+        "frozenset": ({}, frozenset([1]), [1]), "frozen text": ({}, frozenset("ab"), frozenset("c")), "range": ({}, range(3), None), "function": ({}, len, None), "class": ({}, dict, None), "date": ({}, datetime.date(2020, 1, 2), None),
         "date and time": ({}, datetime.datetime(2020, 1, 2, 3), None), "namedtuple": ({}, Pair(1, 2), None), "IntEnum": ({}, Level.LOW, Level.HIGH), "str, Enum": ({}, Word.A, Word.B),
         "enum": ({}, Color.RED, Color.BLUE), "path without a type": ({}, pathlib.Path("a"), pathlib.Path("b")),
         "scalar": ({}, Scalar(0.5), Scalar(1.5)), "array": (dict(type=float, nargs=2), Array(), None), "no repr": ({}, Unshowable(), None), "OrderedDict": ({}, collections.OrderedDict(a=1), {}),
@@ -2906,6 +2928,13 @@ class TestWithoutSymlinks(RootCase):
         self.assertEqual((left, self.listed()), ([0], [1]))
 
 
+    def test_a_rename_that_is_refused_leaves_nothing_but_the_number(self):
+        for code in (errno.EROFS, errno.EXDEV, errno.ENOSPC):
+            with self.subTest(errno.errorcode[code]), self.assertRaises(SystemExit), \
+                    mock.patch.object(os, "rename", side_effect=OSError(code, os.strerror(code))):
+                self.make()
+            self.assertEqual(os.listdir(str(self.root / "runs")), [])
+
     def test_a_file_system_without_modes_takes_a_shared_root(self):
         with mock.patch.object(os, "chmod", side_effect=PermissionError(errno.EPERM, "no modes")):
             self.assertEqual([self.make(shared=True).exman.id for _ in range(2)], [1, 2])
@@ -3686,6 +3715,17 @@ class LaunchTest(LaunchCase):
         environ = {name: value for name, value in environ.items() if name}
         with mock.patch.dict(os.environ, environ, clear=True):
             return exman._job()
+
+    def test_a_run_that_others_may_not_find_is_told(self):
+        make = exman._Root.make_folder
+
+        def gone(root, path):
+            if ".launches" in path:
+                raise FileNotFoundError(errno.ENOENT, "gone", path)
+            make(root, path)
+        with mock.patch.object(exman._Root, "make_folder", gone), mock.patch.dict(os.environ, SLURM_JOB_ID="7"):
+            self.parse(self.parser())
+        self.assertIn("may not find run 1: ", self.stderr)
 
     def test_ranks_of_every_launcher_share_one_run(self):
         launchers = {
