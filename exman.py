@@ -31,7 +31,7 @@ import time
 from _thread import RLock, _local, get_ident
 from argparse import SUPPRESS, Action, ArgumentError, ArgumentParser
 
-# Imported where used, for they cost more than this whole module: pathlib, datetime, json, shutil, subprocess.
+# Imported where used, for each costs about as much as this module: pathlib, datetime, json, subprocess.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import datetime
@@ -183,7 +183,7 @@ def _write(write, logs, text):
 
 
 def _status(error):
-    """How a block or a script ended that this exception left."""
+    """How a block or a script ended that this exception left; no sys.exit() is seen without a block."""
     cancelled = getattr(sys.modules.get("asyncio"), "CancelledError", ())    # Ctrl-C, in a coroutine
     if isinstance(error, (KeyboardInterrupt, cancelled)):
         return "interrupted"
@@ -191,8 +191,8 @@ def _status(error):
     return "done" if is_success or isinstance(error, SystemExit) and not error.code else "failed"
 
 
-# By its folder, the run of the last parse, until a block has it; and what the interpreter had printed before,
-# as in a notebook: an exception that it prints later has ended the script.
+# By its folder, the run of the last parse, until a block has it; and sys.last_value as it was then, as of an
+# earlier cell of a notebook: an exception that the interpreter prints later has ended the script.
 _OPEN: dict[str, Any] = {}
 
 
@@ -219,7 +219,7 @@ class Namespace(argparse.Namespace):
     safe_experiment: Run                                # the same object
     root: pathlib.Path                                  # the run's folder
     _beside: Any = ()                                   # the run, and the dests of the script
-    # pickle compares it with what it writes.
+    # pickle refuses an object whose __reduce_ex__ names another class than this; it is set as ever.
     __class__: Any = property(lambda self: argparse.Namespace, vars(object)["__class__"].__set__)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -338,7 +338,7 @@ class ExParser(ArgumentParser):
             return method(args, namespace, **kwargs)
         parse = _Replay(self, args, whole="known" not in name)
         if parse.whole and parse.words[:1] == ["mark"]:
-            # By iter(), for an Enum takes no text at `in`, and an array is neither true nor false.
+            # It is a verb, unless a positional takes it. By iter(): an Enum takes no text, an array no bool.
             first = self._get_positional_actions()[:1]
             if not any(action.choices is None or "mark" in iter(action.choices) for action in first):
                 self.exit(_shell(self.prog, parse.words, _root_of(self._exman)))
@@ -373,7 +373,7 @@ class ExParser(ArgumentParser):
             self.error(str(error))
 
     def _exman_make_run(self, parse, record, namespace):
-        stage = get_ident(), *parse.words
+        stage = get_ident(), *parse.words               # parsed again, it is a further stage of one run
         try:
             run = _launch(_root_of(self._exman), record, self._exman.staged.get(stage))
         except (OSError, ValueError) as error:          # of a path with NUL, or beyond the locale's letters
@@ -679,10 +679,10 @@ class _Dest:
 
     def text_of(self, reads, value):
         """A text that read() makes a value of that is not plain: of Path("data"), Color.RED, nn.ReLU."""
-        read, _ = reads.get((self.reader, id(value)), (None, None))
+        typed, _ = reads.get((self.reader, id(value)), (None, None))
         is_text = type(value) is str                    # perhaps not what its type makes of it (str.lower)
-        if read is None and is_text or read is not None and (not is_text or read == value):
-            return read
+        if is_text and typed in (None, value) or typed is not None and not is_text:
+            return typed
         for name in ("", "name", "value", "__name__", "pattern"):
             try:
                 text = getattr(value, name) if name else str(value)
@@ -690,7 +690,7 @@ class _Dest:
                     return text                         # a file, which has close, is not opened again
             except (Exception, SystemExit):             # a type, or a property, may raise anything
                 continue
-        return read
+        return typed
 
     def calls(self, text):
         """The option and its words, for each call that gives it the value of a file, as if typed."""
@@ -762,7 +762,7 @@ class _Replay(_Parse):
 
     def is_open(self, dest, value):
         """Whether neither the command line nor a file before has said anything of a dest."""
-        # An action of the command line may have set it: `--preset big` sets lr. None: a default was spared.
+        # An action of the line may have set it: `--preset big` sets lr. None: spared; "": of a positional.
         defaults = [None, *[action.default for action in dest.actions],
                     *[parser._defaults.get(dest.name) for parser in self.levels]]
         is_default = "" in dest.options or any(value is default for default in defaults)
@@ -1147,7 +1147,7 @@ class _Root(str):
         for entry, name in sorted({**listed, **marked}.items()):
             try:
                 os.stat(f"{self}/runs/{name}/params.yaml")
-                # In a clone with core.symlinks=false a link is a file of its text.
+                # A clone may have its link as text. A mark that is gone by now is not made again.
                 is_text = os.path.isfile(entry) and not os.path.islink(entry) and _bytes(entry)[:2] == b".."
                 if (is_text or not os.path.exists(entry)) and (_unlink(entry) or entry in listed):
                     self.link(os.path.dirname(entry), name)
@@ -1397,10 +1397,10 @@ def _shown(path):
 #   .launches/<launch>/<digest>.runs.<run>   rank 0 has made it, with parameters of this digest
 #   .launches/<launch>/3.<run>               rank 3 has seen it: it does not believe it twice
 #   .launches/<job>/<digest>.runs.<run>      a job of Slurm made it: requeued, it goes on in it
-#   .launches/<job>/2.<run>                  the second time again, it went on in it or made it
+#   .launches/<job>/2.<run>                  restart 2 of the job has made it, or has gone on in it
 
-_JOB = "SLURM_CLUSTER_NAME SLURM_JOB_ID SLURM_RESTART_COUNT PBS_JOBID LSB_JOBID LSB_JOBINDEX".split()
-_TASK = "SLURM_JOB_ID SLURM_CLUSTER_NAME SLURM_ARRAY_TASK_ID SLURM_STEP_ID".split()
+_LAUNCH_VARS = "SLURM_CLUSTER_NAME SLURM_JOB_ID SLURM_RESTART_COUNT PBS_JOBID LSB_JOBID LSB_JOBINDEX".split()
+_JOB_VARS = "SLURM_JOB_ID SLURM_CLUSTER_NAME SLURM_ARRAY_TASK_ID SLURM_STEP_ID".split()
 # What each launcher sets: the variables of a process's rank, of the number of ranks (-: none is set), and of
 # that on its node (-: not needed); then those that tell one launch from another. The inner first: torchrun
 # runs in the tasks of the others, and hydra's proxies, which start ranks, in those of srun.
@@ -1421,19 +1421,22 @@ _env: Any = functools.partial(os.environ.get, default="")
 _HOST = os.uname().nodename if hasattr(os, "uname") else _env("COMPUTERNAME")
 _PARSES = itertools.count()                     # the n-th run of one rank is the n-th run of every rank
 _LEFT = _env("EXMAN_RUNS").split("\n")          # what the parent of this process left for its workers
-_BEQUEST = []                                   # what this one leaves for its own, not more than 16 lines
+_BEQUEST = []                                   # what this one leaves for its own: the first 15 and the last
 
 
 def _launch(root, record, earlier):
     """The run of a parse: the parent's, rank 0's, an earlier start's, an earlier stage's, or a new one."""
     nth, digest = next(_PARSES), _digest(record.identity)
-    (rank, launch), start = _job(), _count("SLURM_RESTART_COUNT")
+    (rank, launch), start = _rank_and_launch(), _count("SLURM_RESTART_COUNT")
     of_launch = f"{root}/.launches/" + _digest(f"{launch} {nth}")
-    of_job = f"{root}/.launches/" + _digest(f"{[*map(_env, _TASK)]} {digest} {nth}")
+    of_job = f"{root}/.launches/" + _digest(f"{[*map(_env, _JOB_VARS)]} {digest} {nth}")
     is_mine = earlier and earlier._maker == os.getpid()
     run, news = _inherited(root, digest), ""
     if not run and rank > 0 and not is_mine:
-        seconds = float(_env("EXMAN_WAIT") or 60)
+        try:
+            seconds = float(_env("EXMAN_WAIT") or 60)
+        except ValueError:
+            raise ValueError(f"EXMAN_WAIT={_env('EXMAN_WAIT')!r:.99}: give a number of seconds") from None
         otherwise = f"found no run of its job within {seconds:g} s (EXMAN_WAIT): it makes its own"
         run = _found(root, of_launch, digest, rank, f"rank {rank} {otherwise}", seconds, _age() + seconds)
     if not run and start > 0:
@@ -1455,7 +1458,7 @@ def _launch(root, record, earlier):
 
 
 def _digest(text):
-    """Tell texts apart; hashlib, and crc32 too, cost more than a launch."""
+    """Tell texts apart; hashlib takes too long to import, and crc32 has too few bits."""
     return f"{int.from_bytes(text.encode('utf-8', 'replace'), 'big') % (10**18 - 11):x}"      # a prime
 
 
@@ -1531,7 +1534,7 @@ def _publish(run, folder, digest, who):
         _say(f"the other processes of this job may not find run {run.id}: {_reason(error)}")
 
 
-def _job(launchers=_LAUNCHERS):
+def _rank_and_launch(launchers=_LAUNCHERS):
     """The rank that the inmost launcher gave this process, and a name of its launch; -1 where it is alone."""
     launchers = [launcher for launcher in launchers if launcher[0] in os.environ]       # nearly always none
     if not launchers or _worker()[0]:
@@ -1542,13 +1545,13 @@ def _job(launchers=_LAUNCHERS):
     is_rank = rank >= 0 and (size_name == "-" or _count(size_name) > max(rank, 1))
     starter = _starter(local_name if local else rank_name) if is_rank else -1
     if starter < 0:
-        return _job(outer)
+        return _rank_and_launch(outer)
     # A script may have set RANK itself, perhaps in the tasks of another launcher.
-    around = _job(outer)[1] if rank_name == "RANK" and not local else ""
+    around = _rank_and_launch(outer)[1] if rank_name == "RANK" and not local else ""
     is_local = "MASTER_ADDR" in names and _env("MASTER_ADDR").startswith(("127.", "localhost", "::1"))
-    launch = [rank_name, size, around, _HOST if is_local else "", *map(_env, _JOB + names)]
+    launch = [rank_name, size, around, _HOST if is_local else "", *map(_env, _LAUNCH_VARS + names)]
     if (local and local == size) or (is_local and not local and not around):
-        # On one node: torchrun's names may be `none` and port 29500 each time. Without /proc, no more.
+        # On one node torchrun's names may be `none` and port 29500 each time: its process tells, by /proc.
         launch += [_holder(starter) if _stat(starter)[1] else "", _env("TORCHELASTIC_RESTART_COUNT")]
     # On several, hydra's proxies, which start the ranks, name the port of their mpiexec.
     words = _proc(starter, "cmdline") + _proc(_stat(starter)[0], "cmdline")
@@ -1909,7 +1912,7 @@ _PLAIN = [rf"{first}{word}(?:[ \t\n]+{word})*" for first, word in zip(_FIRST, _W
 _QUOTED_KEY = r"""(?:"[^"\\\n]*(?:\\[^\n][^"\\\n]*)*"|'[^'\n]*(?:''[^'\n]*)*')[ \t]*:"""
 _PLAIN_KEY = [rf"{first}{word}(?:[ \t]+{word})*[ \t]*:" for first, word in zip(_FIRST, _WORD)]
 _KEY = (rf"(?:{_QUOTED_KEY}|{_PLAIN_KEY[0]})(?=[ \t\n])", rf"{_QUOTED_KEY}|{_PLAIN_KEY[1]}(?=[ \t\n])")
-# A surrogate is no character, nor is what lies beyond U+10FFFF.
+# A surrogate is no character, nor is what lies beyond U+10FFFF. The last line: as in _ESCAPES.
 _ESCAPE = (r"\\(?:x[0-9a-fA-F]{2}|u(?![dD][89a-fA-F])[0-9a-fA-F]{4}"
            r"|U(?!0000[dD][89a-fA-F])00(?:0[0-9a-fA-F]|10)[0-9a-fA-F]{4}|\n[ \t\n]*(?!(?<=\n)#)"
            r'|[0abt\tnvfre "/\\N_LP])')

@@ -3714,7 +3714,12 @@ class LaunchTest(LaunchCase):
     def job(self, environ):
         environ = {name: value for name, value in environ.items() if name}
         with mock.patch.dict(os.environ, environ, clear=True):
-            return exman._job()
+            return exman._rank_and_launch()
+
+    def test_a_wait_that_is_no_number_is_named(self):
+        ended = self.end(self.ranks(("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"), 2, EXMAN_WAIT="abc"))
+        self.assertEqual((sorted(map(len, ended)), len(self.runs())), ([0, 1], 1))
+        self.assertIn("no run was made: EXMAN_WAIT='abc': give a number of seconds", self.said)
 
     def test_a_run_that_others_may_not_find_is_told(self):
         make = exman._Root.make_folder
