@@ -607,7 +607,7 @@ class _File:
         self.recorded = {*self.values} >= {*_OWN_KEYS} and str(self.values["root"]).split("/")[0] in _PARTS
         found = re.search("(?m)^# (exman|argv): (.*)$", text)
         kind, said = found.groups() if found else ("", "")
-        self.is_old = not self.recorded or kind != "exman"      # written by another exman, or by hand
+        self.is_old = kind != "exman"                   # written by another exman, or by hand
         try:
             if self.is_old:                             # 1.0.0 has a flow list of yaml
                 meta = load_yaml(f"argv: {said}\n")
@@ -1087,7 +1087,9 @@ class _Root(str):
         name += f"-{record.name}" if record.name else ""
         run, stage = Run(self, part, name, maker=os.getpid()), f"{self}/{part}/.{name}"
         try:
-            self.make_folder(stage)
+            self.make_folder(f"{self}/{part}")
+            os.mkdir(stage)                             # new, for what has this name may be a planted link
+            self.share(stage)
             self.create(f"{stage}/params.yaml", _params(run, record), synced=True)
             if record.diff:
                 self.create(f"{stage}/changes.diff", record.diff)
@@ -1142,14 +1144,14 @@ class _Root(str):
         """Mend index, marks and counting, also while runs are made; yield a line for each thing done."""
         # Entries are listed before runs, and each run is asked for again: one that is not there then is gone.
         marked = {path: name for runs in _marks(self, []).values() for name, path in runs.items()}
-        names = [*_run_names(self, "index"), *_run_names(self, "runs")]
-        listed = {f"{self}/index/{name}.yaml": name for name in names}
-        for entry, name in sorted({**listed, **marked}.items()):
+        index = {f"{self}/index/{name}.yaml": name
+                 for part in ("index", "runs") for name in _run_names(self, part)}
+        for entry, name in sorted({**index, **marked}.items()):
             try:
                 os.stat(f"{self}/runs/{name}/params.yaml")
                 # A clone may have its link as text. A mark that is gone by now is not made again.
                 is_text = os.path.isfile(entry) and not os.path.islink(entry) and _bytes(entry)[:2] == b".."
-                if (is_text or not os.path.exists(entry)) and (_unlink(entry) or entry in listed):
+                if (is_text or not os.path.exists(entry)) and (_unlink(entry) or entry in index):
                     self.link(os.path.dirname(entry), name)
                     yield f"made {entry[len(self) + 1:]}"
             except FileNotFoundError:
@@ -1487,10 +1489,7 @@ def _worker():
 
 
 def _found(root, folder, digest, who, otherwise, seconds=0, age=float("inf")):
-    """The run that is published in a folder, new to this rank or start of a job; age: how old it may be.
-
-    None where its parameters are others, or, as is said then, where there is none within so many seconds.
-    """
+    """The run published here, new to this rank or start; None for other parameters, or when time is up."""
     root.make_folder(folder)
     deadline = time.monotonic() + seconds
     while True:
@@ -2022,7 +2021,7 @@ def _table(root, mark=None, results=None, ended=False, fails=False, *, missing=N
     if not (results is None or callable(results) or os.fspath(results).endswith((".json", ".yaml", ".yml"))):
         raise ValueError(f"results={results!r:.99}: give a .json or .yaml file of each run, or a function")
     problems = [] if os.path.isdir(root) else [f"no runs in {_shown(root)}: this is no folder"]
-    parts = {"runs": _run_names(root, "index") if mark is None else _marked(root, mark, problems),
+    parts = {"runs": _run_names(root, "index") if mark is None else _marked(root, Path(mark), problems),
              "fails": _run_names(root, "fails") if fails and mark is None else ()}
     runs = sorted((_number(name), name, part) for part, names in parts.items() for name in names)
     blocks = [*_blocks(root, problems, runs)]
@@ -2175,8 +2174,8 @@ def _result(results, problems, folder):
         return _cells(found if isinstance(found, dict) else {"result": found})
     except FileNotFoundError:
         pass
-    except Exception as error:                          # a function of the user's may raise anything
-        problems.append(_shown(f"{folder} has no results: {type(error).__name__}: {error}")[:999])
+    except Exception as why:                            # a function of the user's may raise anything
+        problems.append(f"{_shown(folder)} has no results: " + _shown(f"{type(why).__name__}: {why}")[:500])
     return {}
 
 
@@ -2224,7 +2223,7 @@ def _unended(root, name):
 
 def _marked(root, mark, problems):
     """Run name -> path of its entry, for a mark and those below it; KeyError for an unknown mark."""
-    marks, wanted = _marks(root, problems), os.fspath(mark).replace(os.sep, "/").rstrip("/")
+    marks, wanted = _marks(root, problems), os.fspath(mark).replace(os.sep, "/")
     # Looked up among the marks found, a key that is absolute or climbs opens nothing.
     if wanted not in marks:
         raise KeyError(_unknown("mark", wanted, sorted(marks)))

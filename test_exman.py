@@ -3198,6 +3198,18 @@ class TestMarksAndNames(RootCase):
             if planted != "marked":
                 link.unlink()
 
+    def test_a_hidden_folder_that_was_planted_makes_no_run(self):
+        outside = self.folder / "outside"
+        outside.mkdir()
+        (self.root / "runs").mkdir(parents=True)
+        name = "2026-01-02-03-04-05"
+        for number, plant in ((1, lambda path: path.symlink_to(str(outside))), (2, pathlib.Path.mkdir)):
+            plant(self.root / "runs" / f".{number:06}-{name}")
+            with self.subTest(number), mock.patch.object(time, "strftime", return_value=name), self.assertRaises(SystemExit):
+                self.make()
+            self.assertIn(os.strerror(errno.EEXIST), self.stderr)
+        self.assertEqual((os.listdir(str(outside)), self.listed(), list(self.root.glob("runs/0*"))), ([], [], []))
+
     def test_a_hidden_file_that_was_planted_is_not_written_through(self):
         target = self.folder / "target"
         target.write_text("mine")
@@ -4988,8 +5000,8 @@ class TestTableMarks(TableCase):
     def test_nested_marks_are_taken_and_each_run_once(self):
         for mark, number in (("a", 3), ("a", 1), ("a/b", 1), ("a/b/c", 2), ("ab", 4)):
             self.mark(mark, number)
-        self.assertEqual([self.ids(mark) for mark in ("a", "a/b", "a/b/", pathlib.Path("a") / "b", "ab")],
-                         [[1, 2, 3], [1, 2], [1, 2], [1, 2], [4]])
+        self.assertEqual([self.ids(mark) for mark in ("a", "a/b", "a/b/", "./a//b", pathlib.Path("a") / "b", "ab")],
+                         [[1, 2, 3], [1, 2], [1, 2], [1, 2], [1, 2], [4]])
         self.assertEqual(sorted(exman._marks(str(self.root), [])), ["a", "a/b", "a/b/c", "ab"])
 
     def test_unknown_mark_is_a_key_error_that_lists_the_marks(self):
@@ -5937,6 +5949,13 @@ class TestCommand(Case):
             self.assertEqual(self.cmd("7").decode(), f"python3 main.py --config {folder / 'params.yaml'} --lr 'a b' -v\n")
         with mock.patch("os.name", "nt"):               # where python3 may be the shop's
             self.assertEqual(self.cmd("7").decode().split()[0], "python")
+
+    def test_a_run_whose_own_lines_were_edited_has_its_words_still(self):
+        path = self.argv({"argv": ["main.py", "--lr", "3"]}) / "params.yaml"
+        for old, new in (("id: 7\n", ""), ("root: runs/", "root: elsewhere/")):
+            path.write_text(path.read_text().replace(old, new))
+            with self.subTest(old), mock.patch("os.name", "posix"):
+                self.assertEqual(self.cmd("7"), b"python3 main.py --lr 3\n")
 
     def test_a_run_that_no_script_started_says_so(self):
         for words in ({}, {"argv": []}, {"argv": None}):
