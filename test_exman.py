@@ -246,6 +246,23 @@ class TestRun(Case):
         self.assertIs(sys.stdout, stdout)
         self.assertEqual(args.root.parent.name, "runs")
 
+    @unittest.skipUnless(hasattr(os, "fork"), "no fork")
+    def test_a_fork_in_a_block_leaves_its_own_block_and_that_of_its_parent(self):
+        self.script("""
+            import os, exman
+            args = exman.ExParser(root="exman").parse_args([])
+            with args.exman:
+                pid = os.fork()
+                if pid == 0:
+                    with args.exman:
+                        print("in the fork", flush=True)
+            if pid:
+                print("status", os.waitpid(pid, 0)[1])
+            """)
+        self.assertEqual(self.python("main.py").stdout, "in the fork\nstatus 0\n")
+        [name] = self.runs()
+        self.assertEqual(exman.load_yaml((self.root / "runs" / name / "end.yaml").read_text())["status"], "done")
+
     def test_a_run_ends_with_the_outermost_of_nested_blocks_and_has_failed_where_one_of_them_has(self):
         args = self.parse(self.parser())
 
