@@ -430,20 +430,6 @@ class ExParser(ArgumentParser):
         return super()._parse_optional(arg_string)
 
 
-def _own_parser(parser):
-    """exman's options, each as --tmp or --exman-tmp, where the script has none that this abbreviates."""
-    dash = "-" if "-" in parser.prefix_chars else parser.prefix_chars[0]
-    own = ArgumentParser(add_help=False, prefix_chars=dash, argument_default=SUPPRESS)
-    group = own.add_argument_group("exman")
-    for name, more in _OWN_OPTIONS.items():
-        free = [option for option in (2 * dash + name, f"{2 * dash}exman-{name}")
-                if option not in parser._option_string_actions and not parser._get_option_tuples(option)]
-        if free and (name != "git-dirty" or parser._exman.git):
-            action = group.add_argument(free[0], dest=name, type=str, action=_OwnAction, **more)
-            own._option_string_actions.update(dict.fromkeys(free, action))
-    return own
-
-
 def _set_up(parser, settings):
     """Make a parser one that records; staged: by thread and words, the run of its last parse."""
     parser._exman = settings
@@ -479,6 +465,37 @@ def _family(parser):
     below = [each for action in parser._actions if isinstance(action, argparse._SubParsersAction)
              for each in action.choices.values()]
     return [parser, *itertools.chain(*map(_family, below))]
+
+
+def _own_parser(parser):
+    """exman's options, each as --tmp or --exman-tmp, where the script has none that this abbreviates."""
+    dash = "-" if "-" in parser.prefix_chars else parser.prefix_chars[0]
+    own = ArgumentParser(add_help=False, prefix_chars=dash, argument_default=SUPPRESS)
+    group = own.add_argument_group("exman")
+    for name, more in _OWN_OPTIONS.items():
+        free = [option for option in (2 * dash + name, f"{2 * dash}exman-{name}")
+                if option not in parser._option_string_actions and not parser._get_option_tuples(option)]
+        if free and (name != "git-dirty" or parser._exman.git):
+            action = group.add_argument(free[0], dest=name, type=str, action=_OwnAction, **more)
+            own._option_string_actions.update(dict.fromkeys(free, action))
+    return own
+
+
+class _OwnAction(Action):
+    # An option of exman's: its value belongs to the parse, not to the script's namespace.
+    def __call__(self, parser, namespace, values, option_string=None):
+        if self.dest == "config":
+            _THREAD.parse.configs.add(option_string)
+            parser._exman_refusing(_THREAD.parse.load, values)
+        else:
+            _THREAD.parse.own[self.dest] = values
+
+
+_OWN_OPTIONS: dict[str, Any] = {
+    "config": {"metavar": "RUN", "help": "run again: a run's yaml, folder or number, or a yaml of your own"},
+    "tmp": {"nargs": 0, "help": "keep this run apart, in tmp/"},
+    "name": {"help": "end the name of the run's folder with this"},
+    "git-dirty": {"nargs": 0, "help": "run with uncommitted changes"}}
 
 
 class _Parse:
@@ -551,26 +568,11 @@ class _Parse:
         return _record(self, namespace, state)
 
 
-class _OwnAction(Action):
-    # An option of exman's: its value belongs to the parse, not to the script's namespace.
-    def __call__(self, parser, namespace, values, option_string=None):
-        if self.dest == "config":
-            _THREAD.parse.configs.add(option_string)
-            parser._exman_refusing(_THREAD.parse.load, values)
-        else:
-            _THREAD.parse.own[self.dest] = values
-
-
 # The _Parse under way: a parse inside it, a subparser's or an action's, belongs to it.
 _THREAD: Any = type("_Thread", (_local,), {"parse": None})()
 _EASING = RLock()                                       # held while a parser is not as the script made it
 _FALSE = ("", "false", "f", "no", "n", "off", "0")
 _TRUE = ("true", "t", "yes", "y", "on", "1")
-_OWN_OPTIONS: dict[str, Any] = {
-    "config": {"metavar": "RUN", "help": "run again: a run's yaml, folder or number, or a yaml of your own"},
-    "tmp": {"nargs": 0, "help": "keep this run apart, in tmp/"},
-    "name": {"help": "end the name of the run's folder with this"},
-    "git-dirty": {"nargs": 0, "help": "run with uncommitted changes"}}
 
 
 # ------------------------------------------------------------------------------------------------------------
