@@ -20,6 +20,7 @@ all, and `python main.py mark best 12` keeps the good ones at hand. It needs not
 from __future__ import annotations
 
 import argparse
+import atexit
 import errno
 import functools
 import itertools
@@ -126,7 +127,7 @@ class Run:
     def _logging(self):
         """From one next() to the other, copy what is written to stdout into the log."""
         if self._maker == os.getpid():                  # how it ended is for this block to say now
-            _OPEN.pop(self._folder(), None)
+            _OPEN.pop((self._base, self.name), None)
             _unlink(f"{self._folder()}/end.yaml")
         stream: Any = sys.stdout                        # which may be none, or take no attribute
         with self._opened("log") as log:
@@ -153,11 +154,11 @@ class Run:
 
     def _end(self, status):
         """Leave end.yaml in the run's folder."""
-        end = {"status": status, "time": time.strftime("%Y-%m-%dT%H:%M:%S"),
-               "seconds": round(time.monotonic() - self._begun, 3)}
         if self._maker == os.getpid():
+            text = (f"status: {status}\ntime: '{time.strftime('%Y-%m-%dT%H:%M:%S')}'\n"
+                    f"seconds: {round(time.monotonic() - self._begun, 3)}\n")
             _attempt(f"how run {self.id} ended is not recorded", self._base.write_whole,
-                     f"{self._folder()}/end.yaml", dump_yaml(end).encode())
+                     f"{self._folder()}/end.yaml", text.encode())
 
 
 def _attempt(what, step, *args):
@@ -191,23 +192,21 @@ def _status(error):
     return "done" if is_success or isinstance(error, SystemExit) and not error.code else "failed"
 
 
-# By its folder, the run of the last parse, until a block has it; and sys.last_value as it was then, as of an
-# earlier cell of a notebook: an exception that the interpreter prints later has ended the script.
-_OPEN: dict[str, Any] = {}
+# By root and name, the run of the last parse, until a block has it; and sys.last_value as it was then, as of
+# an earlier cell of a notebook: an exception that the interpreter prints later has ended the script.
+_OPEN: dict[Any, Any] = {}
 
 
+@atexit.register
 def _end_open(then=None):
-    """End the run that is open; then: the one that is from now on, with the interpreter at the latest."""
-    import atexit
+    """End the run that is open, with the interpreter at the latest; then: the one that is from now on."""
     error = getattr(sys, "last_value", None)
-    _OPEN.pop(then and then._folder(), None)            # a further stage of one script
+    _OPEN.pop(then and (then._base, then.name), None)   # a further stage of one script
     for run, earlier in [*_OPEN.values()]:
         run._end(_status(error if error is not earlier else None))
     _OPEN.clear()
     if then:
-        _OPEN[then._folder()] = then, error
-        atexit.unregister(_end_open)
-        atexit.register(_end_open)
+        _OPEN[then._base, then.name] = then, error
 
 
 class Namespace(argparse.Namespace):
@@ -237,12 +236,14 @@ class Namespace(argparse.Namespace):
 
 def _with_run(namespace, run, dests):
     """The namespace with the run beside its parameters, under names that are no dests of the script."""
-    # No property: that would go before an attribute of the script's.
-    root = type("_RootOfRun", (), {"__get__": lambda *_: run.root})()
-    beside = {"exman": run, "safe_experiment": run, "root": root, "_beside": (run, dests)}
+    beside = {"exman": run, "safe_experiment": run, "root": _ROOT_OF_RUN, "_beside": (run, dests)}
     members = {name: beside[name] for name in beside.keys() - dests}
     namespace.__class__ = type("Namespace", (Namespace,), members)
     return namespace
+
+
+# No property: that would go before an attribute of the script's.
+_ROOT_OF_RUN = type("_RootOfRun", (), {"__get__": lambda self, args, kind: kind._beside[0].root})()
 
 
 def _say(line):
@@ -283,9 +284,6 @@ class ExParser(ArgumentParser):
     record commit, dirty and changes.diff; git_assert_clean: refuse a dirty one without --git-dirty.
     add_argument takes volatile=True (recorded, never restored by --config) and secret=True (in no file of the
     run). Where no run can be made it exits with status 1, or raises OSError with exit_on_error=False.
-
-        parser = exman.ExParser(root=exman.simpleroot(__file__))
-        parser.add_argument("--workers", type=int, default=4, volatile=True)
     """
 
     exit_on_error = True                                # CPython 3.8 has no such parameter
@@ -1095,7 +1093,7 @@ class _Root(str):
             self.create(f"{stage}/params.yaml", _params(run, record), synced=True)
             if record.diff:
                 self.create(f"{stage}/changes.diff", record.diff)
-            _rename(stage, run._folder())
+            _rename(stage, f"{self}/{part}/{name}")
             self.enlist(run, record)
         except BaseException:                           # the first error is the one to tell
             import shutil
@@ -1186,7 +1184,8 @@ class _Root(str):
         params, entry = f"{self}/runs/{name}/params.yaml", f"{folder}/{name}.yaml"
         self.make_folder(folder)
         try:
-            os.symlink(os.path.relpath(params, folder), entry)
+            up = [".."] * folder[len(self):].replace(os.sep, "/").count("/")
+            os.symlink(os.path.join(*up, "runs", name, "params.yaml"), entry)
         except (OSError, NotImplementedError):          # which one differs: a copy works or tells the reason
             if not os.path.islink(entry):
                 self.write_whole(entry, _bytes(params))
@@ -1204,13 +1203,14 @@ class _Root(str):
         """Take the next number, for ever: a file that exclusive create makes once, on any file system."""
         # Claims count where a marker names the inode of their folder: a root of 0.1.x, or a copy, is listed.
         ids = f"{self}/.ids"
-        self.make_folder(ids)
-        names, marker = os.listdir(ids), f".{os.stat(ids).st_ino}"      # a stale listing costs a few probes
-        block = max(map(int, filter(str.isdecimal, names)), default=0)
-        taken = [block * 1000, *map(int, filter(str.isdecimal, _listed(f"{ids}/{block}")))]
-        if marker not in names or len(taken) == 1:      # a stale view of a new block shows it empty
-            taken += [_number(name) for _, name in _runs(self)]
-        number = next(filter(self.hold, itertools.count(max(taken) + 1)))
+        names = _listed(ids) or self.make_folder(ids) or []     # a stale listing costs a few probes
+        block, marker = max(map(int, filter(str.isdecimal, names)), default=0), f".{os.stat(ids).st_ino}"
+        claims = [*filter(str.isdecimal, _listed(f"{ids}/{block}"))]
+        # From 1000 on the numbers of a block are of one length: their order is that of their texts.
+        last = int(max(claims, default=block * 1000, key=None if block else int))
+        if marker not in names or not claims:           # a stale view of a new block shows it empty
+            last = max([last, *[_number(name) for _, name in _runs(self)]])
+        number = next(filter(self.hold, itertools.count(last + 1)))
         if marker not in names:
             self.create(f"{ids}/{marker}")
         return number
@@ -1245,10 +1245,10 @@ class _Root(str):
     def create(self, path, data=b"", synced=False):
         """Write a new file, never through a planted link; False where one of this name is there already."""
         try:
-            with open(path, "xb") as file:
-                file.write(data)
-                if synced:
-                    file.flush()                        # the rest is the system's; some have no fsync
+            with open(path, "xb", buffering=0) as file:
+                while data:                             # a full disk may take a part, and then says so
+                    data = data[file.write(data):]
+                if synced:                              # the rest is the system's; some have no fsync
                     _try(os.fsync, file.fileno(), only=(errno.EINVAL, errno.ENOSYS, errno.ENOTSUP))
         except OSError as error:
             if error.filename and os.path.lexists(path):
@@ -1424,16 +1424,17 @@ PMIX_RANK             -                     - PMIX_NAMESPACE
 _env: Any = functools.partial(os.environ.get, default="")
 _HOST = os.uname().nodename if hasattr(os, "uname") else _env("COMPUTERNAME")
 _PARSES = itertools.count()                     # the n-th run of one rank is the n-th run of every rank
-_LEFT = _env("EXMAN_RUNS").split("\n")          # what the parent of this process left for its workers
+_LEFT = [*filter(None, _env("EXMAN_RUNS").split("\n"))]         # what the parent left for its workers
 _BEQUEST = []                                   # what this one leaves for its own: the first 15 and the last
 
 
 def _launch(root, record, earlier):
     """The run of a parse: the parent's, rank 0's, an earlier start's, an earlier stage's, or a new one."""
     nth, digest = next(_PARSES), _digest(record.identity)
-    (rank, launch), start = _rank_and_launch(), _count("SLURM_RESTART_COUNT")
+    (rank, launch), job = _rank_and_launch(), _env("SLURM_JOB_ID") and [*map(_env, _JOB_VARS)]
     of_launch = f"{root}/.launches/" + _digest(f"{launch} {nth}")
-    of_job = f"{root}/.launches/" + _digest(f"{[*map(_env, _JOB_VARS)]} {digest} {nth}")
+    of_job = f"{root}/.launches/" + _digest(f"{job} {digest} {nth}")
+    start = _count("SLURM_RESTART_COUNT") if job else 0
     is_mine = earlier and earlier._maker == os.getpid()
     run, news = _inherited(root, digest), ""
     if not run and rank > 0 and not is_mine:
@@ -1451,10 +1452,10 @@ def _launch(root, record, earlier):
     if run._maker == os.getpid():
         if rank == 0:
             _publish(run, of_launch, digest, rank)
-        if _env("SLURM_JOB_ID"):
+        if job:
             _publish(run, of_job, digest, start)
         if not is_mine or earlier.name != run.name:
-            for line in [*record.notes, f"run {run.id}{news}: {run._folder()}"]:
+            for line in [*record.notes, f"run {run.id}{news}: {run._base}/{run._part}/{run.name}"]:
                 _say(line)
     _BEQUEST[15:] = [f"{digest} {run._base}/{run._part}/{run.name}/{run._rank}"]
     os.environ["EXMAN_RUNS"] = "\n".join(_BEQUEST)
@@ -1472,7 +1473,7 @@ def _inherited(root, digest):
     Workers are those of multiprocessing while they import the main script again, and the ranks that Lightning
     starts by itself: LOCAL_RANK from 1 on, no RANK.
     """
-    local_rank = 0 if "RANK" in os.environ else max(0, _count("LOCAL_RANK"))
+    local_rank = 0 if not _LEFT or "RANK" in os.environ else max(0, _count("LOCAL_RANK"))
     for line in _LEFT if local_rank or _worker()[1] else ():
         told, *words = line.rsplit("/", 3)
         if told == f"{digest} {root}":
@@ -2161,9 +2162,8 @@ def _bytes(path):
 def _time(name):
     """When a run was launched, by its name; None where datetime64[ns] has no such time."""
     import datetime
-    stamp = name.partition("-")[2]
     try:
-        moment = datetime.datetime.fromisoformat(f"{stamp[:10]}T{stamp[11:19].replace('-', ':')}")
+        moment = datetime.datetime(*map(int, name.split("-", 7)[1:7]))  # type: ignore[arg-type]
     except ValueError:
         return None
     return moment if 1678 <= moment.year < 2262 else None
