@@ -329,12 +329,12 @@ class ExParser(ArgumentParser):
     def _exman_parse(self, name, args=None, namespace=None, **kwargs):
         """Call argparse's method of this name; the outermost call makes a run."""
         method, outer = getattr(super(), name), _THREAD.parse
-        is_inner = outer is not None and self in _family(outer.parser)
+        is_inner = outer is not None and (self is outer.parser or self in _family(outer.parser))
         if is_inner and self not in outer.levels:       # a subparser, or an action that parses more words
             outer.levels.append(self)
         if is_inner or "_ARGCOMPLETE" in os.environ:    # the shell completes a line: nothing is launched
             return method(args, namespace, **kwargs)
-        parse = _Replay(self, args, whole="known" not in name)
+        parse = _Parse(self, args, whole="known" not in name)
         if parse.whole and parse.words[:1] == ["mark"]:
             # It is a verb, unless a positional takes it. By iter(): an Enum takes no text, an array no bool.
             first = self._get_positional_actions()[:1]
@@ -496,76 +496,6 @@ _OWN_OPTIONS: dict[str, Any] = {
     "git-dirty": {"nargs": 0, "help": "run with uncommitted changes"}}
 
 
-class _Parse:
-    """One outermost parse while it lasts: what was typed, what exman's own options and the files say."""
-
-    def __init__(self, parser, args, whole):
-        self.parser, self.levels = parser, [parser]     # levels: and the subparsers that are chosen below
-        self.words = [*(sys.argv[1:] if args is None else args)]
-        self.whole = whole                              # whether words, and keys of files, must all be known
-        self.typed = []                                 # (action, strings) of the line; then of files
-        self.read = {}                                  # by option and id of a value: its text, the value
-        self.own = {}                                   # exman's options: tmp, name, git-dirty
-        self.configs = set()                            # the names that --config was given by
-        self.files = []                                 # the one that wins first
-        self.spared = set()                             # whose default is not read, for a file gives another
-        self.undo = []                                  # how to put back what was eased, the last one first
-
-    def load(self, word, explicit=True):
-        """Read a file; while the parse lasts nothing that it gives is required, no default of it is read."""
-        file = _File(_config_path(os.path.expanduser(word), _root_of(self.parser._exman)), explicit)
-        dests = [dest for parser in _family(self.parser) for dest in _dests(parser)]
-        file.note_unknown(dests, self.whole)
-        self.files.insert(0, file)
-        # In place, as argparse's intermixed parse does it; a type may open a default, or refuse it.
-        _EASING.acquire()
-        self.undo.append(_EASING.release)
-        for _, dest in file.says_of(dests):
-            for each in [*dest.actions, *dest.groups]:
-                self.undo.append(functools.partial(setattr, each, "required", each.required))
-                each.required = False
-            for action in dest.actions:
-                if isinstance(action.default, str) and action.default is not SUPPRESS and action.type:
-                    self.undo.append(functools.partial(setattr, action, "default", action.default))
-                    action.default = None
-                    self.spared.add(action)
-
-    def put_back(self):
-        while self.undo:
-            self.undo.pop()()
-
-    def left_out(self):
-        """The subcommands that files name and the line has not: the parser, the action, the name."""
-        for parser in self.levels:                      # it grows while it is walked
-            for action, file in itertools.product(parser._actions, self.files):
-                name = file.values.get(_column(action.dest, file.own))
-                if name and isinstance(action, argparse._SubParsersAction) and action not in dict(self.typed):
-                    yield parser, action, str(name)
-
-    def checked(self, namespace):
-        """What is to be recorded, once validators, git and --name have been looked at."""
-        settings = self.parser._exman
-        for function, message in [each for parser in self.levels for each in parser._exman.validators]:
-            why = ""
-            try:
-                if str(function(namespace)) != "False":     # numpy has a False of its own
-                    continue
-            except ArgumentError:
-                raise
-            except Exception as error:
-                why = f" ({type(error).__name__}: {error})"
-            try:
-                message = message.format(**vars(namespace))
-            except Exception as error:                  # {lr:.3f} of None, or braces that are no parameter's
-                why = f" ({type(error).__name__}: {error})"
-            raise ArgumentError(None, f"{message}{why}")
-        must_be_clean = settings.git_assert_clean and "git-dirty" not in self.own
-        state = _git_state(settings.git, must_be_clean) if settings.git else None
-        if "name" in self.own:
-            _check_key(self.own["name"], "--name")
-        return _record(self, namespace, state)
-
-
 # The _Parse under way: a parse inside it, a subparser's or an action's, belongs to it.
 _THREAD: Any = type("_Thread", (_local,), {"parse": None})()
 _EASING = RLock()                                       # held while a parser is not as the script made it
@@ -645,22 +575,26 @@ class _File:
 class _Dest:
     """One dest of a parser, and the options that set it, in the order they were added."""
 
-    def __init__(self, name, parser, actions):
-        self.name, self.parser, self.actions = name, parser, actions
-        self.options = {option: action for action in actions for option in action.option_strings or [""]}
-        # The one that reads its text: the first that takes an argument.
-        self.reader = next((action for action in actions if action.nargs != 0), actions[0])
-        self.takes_many = self.reader.nargs not in (None, argparse.OPTIONAL, 0)
-        appends = type(self.reader) in (argparse._AppendAction, argparse._AppendConstAction)
-        self.shape = [True, [True], [[True]]][self.takes_many + appends]    # where the comment has none
-        self.volatile = any(getattr(action, "volatile", False) for action in actions)
-        self.secret = any(getattr(action, "secret", False) for action in actions)
+    volatile = secret = False
+    reader: Any = None                                  # of its text: the first that takes an argument
+    # What files alone ask for; groups: the mutually exclusive ones; shape: where the comment has none.
+    options = property(lambda self: {option: action for action in self.actions
+                                     for option in action.option_strings or [""]})
+    groups = property(lambda self: [group for group in self.parser._mutually_exclusive_groups
+                                    if {*self.actions} & {*group._group_actions}])
+    takes_many = property(lambda self: self.reader.nargs not in (None, argparse.OPTIONAL, 0))
+    shape = property(lambda self: [True, [True], [[True]]][self.takes_many + (
+        type(self.reader) in (argparse._AppendAction, argparse._AppendConstAction))])
 
-    @property
-    def groups(self):
-        """The mutually exclusive groups that one of its options is in: only files ask for them."""
-        groups = self.parser._mutually_exclusive_groups
-        return [group for group in groups if {*self.actions} & {*group._group_actions}]
+    def __init__(self, name, parser):
+        self.name, self.parser, self.actions = name, parser, []
+
+    def add(self, action):
+        if self.reader is None or self.reader.nargs == 0 != action.nargs:
+            self.reader = action
+        self.actions.append(action)
+        self.volatile = self.volatile or getattr(action, "volatile", False)
+        self.secret = self.secret or getattr(action, "secret", False)
 
     def keys(self, own):
         """The keys by which a file may speak of it, and the option of each; '': its own name."""
@@ -704,11 +638,11 @@ class _Dest:
 
 
 def _dests(parser):
-    actions = {}
+    dests = {}
     for each in parser._actions:
         if each.dest != SUPPRESS and not isinstance(each, (argparse._HelpAction, argparse._VersionAction)):
-            actions.setdefault(each.dest, []).append(each)
-    return [_Dest(name, parser, actions[name]) for name in actions]
+            dests.setdefault(each.dest, _Dest(each.dest, parser)).add(each)
+    return [*dests.values()]
 
 
 def _column(dest, own):
@@ -716,8 +650,39 @@ def _column(dest, own):
     return dest + "_" if dest.rstrip("_") in own else dest
 
 
-class _Replay(_Parse):
-    """A parse that fills in, after argparse, what the files give and the command line has left alone."""
+class _Parse:
+    """One outermost parse while it lasts: what was typed, what exman's own options and the files say."""
+
+    def __init__(self, parser, args, whole):
+        self.parser, self.levels = parser, [parser]     # levels: and the subparsers that are chosen below
+        self.words = [*(sys.argv[1:] if args is None else args)]
+        self.whole = whole                              # whether words, and keys of files, must all be known
+        self.typed = []                                 # (action, strings) of the line; then of files
+        self.read = {}                                  # by option and id of a value: its text, the value
+        self.own = {}                                   # exman's options: tmp, name, git-dirty
+        self.configs = set()                            # the names that --config was given by
+        self.files = []                                 # the one that wins first
+        self.spared = set()                             # whose default is not read, for a file gives another
+        self.undo = []                                  # how to put back what was eased, the last one first
+
+    def load(self, word, explicit=True):
+        """Read a file; while the parse lasts nothing that it gives is required, no default of it is read."""
+        file = _File(_config_path(os.path.expanduser(word), _root_of(self.parser._exman)), explicit)
+        dests = [dest for parser in _family(self.parser) for dest in _dests(parser)]
+        file.note_unknown(dests, self.whole)
+        self.files.insert(0, file)
+        # In place, as argparse's intermixed parse does it; a type may open a default, or refuse it.
+        _EASING.acquire()
+        self.undo.append(_EASING.release)
+        for _, dest in file.says_of(dests):
+            for each in [*dest.actions, *dest.groups]:
+                self.undo.append(functools.partial(setattr, each, "required", each.required))
+                each.required = False
+            for action in dest.actions:
+                if isinstance(action.default, str) and action.default is not SUPPRESS and action.type:
+                    self.undo.append(functools.partial(setattr, action, "default", action.default))
+                    action.default = None
+                    self.spared.add(action)
 
     def fill_in(self, namespace):
         self.namespace = namespace
@@ -729,8 +694,8 @@ class _Replay(_Parse):
         self.spoken = {*dict(self.typed)}               # options that were given, and dests that a file has
         self.owners = {}                                # a subcommand's dest goes before the parser's above
         for dest in [dest for parser in self.levels for dest in _dests(parser)]:
-            sets = any(action in self.spoken or action.default is not SUPPRESS for action in dest.actions)
-            if sets or dest.name not in self.owners:
+            if dest.name not in self.owners or any(
+                    action in self.spoken or action.default is not SUPPRESS for action in dest.actions):
                 self.owners[dest.name] = dest
         for file in self.files:
             self.take(file, self.recorded_value if file.recorded else self.written_value)
@@ -738,6 +703,18 @@ class _Replay(_Parse):
             # A default that was spared for a file which then stepped back is read, as by argparse.
             if dest.reader in self.spared and self.is_open(dest, getattr(namespace, name, None)):
                 setattr(namespace, name, dest.read(dest.reader.default))
+
+    def left_out(self):
+        """The subcommands that files name and the line has not: the parser, the action, the name."""
+        for parser in self.levels:                      # it grows while it is walked
+            for action, file in itertools.product(parser._actions, self.files):
+                name = file.values.get(_column(action.dest, file.own))
+                if name and isinstance(action, argparse._SubParsersAction) and action not in dict(self.typed):
+                    yield parser, action, str(name)
+
+    def put_back(self):
+        while self.undo:
+            self.undo.pop()()
 
     def take(self, file, value_of):
         taken = set()
@@ -837,6 +814,29 @@ class _Replay(_Parse):
             now = _description(getattr(namespace, dest, None))
             if _flow(now) != _flow(line):
                 _say(f"{dest} cannot be restored: it was {line!s:.200}, and is {now!s:.200}")
+
+    def checked(self, namespace):
+        """What is to be recorded, once validators, git and --name have been looked at."""
+        settings = self.parser._exman
+        for function, message in [each for parser in self.levels for each in parser._exman.validators]:
+            why = ""
+            try:
+                if str(function(namespace)) != "False":     # numpy has a False of its own
+                    continue
+            except ArgumentError:
+                raise
+            except Exception as error:
+                why = f" ({type(error).__name__}: {error})"
+            try:
+                message = message.format(**vars(namespace))
+            except Exception as error:                  # {lr:.3f} of None, or braces that are no parameter's
+                why = f" ({type(error).__name__}: {error})"
+            raise ArgumentError(None, f"{message}{why}")
+        must_be_clean = settings.git_assert_clean and "git-dirty" not in self.own
+        state = _git_state(settings.git, must_be_clean) if settings.git else None
+        if "name" in self.own:
+            _check_key(self.own["name"], "--name")
+        return _record(self, namespace, state)
 
 
 def _same(one, other):
