@@ -1206,8 +1206,7 @@ class _Root(str):
         names = _listed(ids) or self.make_folder(ids) or []     # a stale listing costs a few probes
         block, marker = max(map(int, filter(str.isdecimal, names)), default=0), f".{os.stat(ids).st_ino}"
         claims = [*filter(str.isdecimal, _listed(f"{ids}/{block}"))]
-        # From 1000 on the numbers of a block are of one length: their order is that of their texts.
-        last = int(max(claims, default=block * 1000, key=None if block else int))
+        last = int(max(claims, default=block * 1000, key=None if block else int))   # 1000 to 1999: as texts
         if marker not in names or not claims:           # a stale view of a new block shows it empty
             last = max([last, *[_number(name) for _, name in _runs(self)]])
         number = next(filter(self.hold, itertools.count(last + 1)))
@@ -2162,8 +2161,9 @@ def _bytes(path):
 def _time(name):
     """When a run was launched, by its name; None where datetime64[ns] has no such time."""
     import datetime
+    stamp = name.partition("-")[2]
     try:
-        moment = datetime.datetime(*map(int, name.split("-", 7)[1:7]))  # type: ignore[arg-type]
+        moment = datetime.datetime.fromisoformat(stamp[:10] + stamp[10:19].replace("-", ":"))
     except ValueError:
         return None
     return moment if 1678 <= moment.year < 2262 else None
