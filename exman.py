@@ -577,7 +577,7 @@ class _Dest:
 
     volatile = secret = False
     reader: Any = None                                  # of its text: the first that takes an argument
-    # What files alone ask for; groups: the mutually exclusive ones; shape: where the comment has none.
+    # Made when asked for; groups: the mutually exclusive ones; shape: a value's where the comment has none.
     options = property(lambda self: {option: action for action in self.actions
                                      for option in action.option_strings or [""]})
     groups = property(lambda self: [group for group in self.parser._mutually_exclusive_groups
@@ -2102,7 +2102,7 @@ def _key_and_cells(lines):
     """
     [(start, key)] = _pattern(_OWN_KEY).findall(lines[0])
     cells = {}
-    for line in {*lines}:
+    for line in lines[:1] if lines.count(lines[0]) == len(lines) else {*lines}:     # mostly all are alike
         word, _, text = line.partition(" ")
         if word != start:
             raise ValueError
