@@ -197,9 +197,8 @@ def _status(error):
 _OPEN: dict[Any, Any] = {}
 
 
-@atexit.register
 def _end_open(then=None):
-    """End the run that is open, with the interpreter at the latest; then: the one that is from now on."""
+    """End the run that is open; then: the one that is from now on, with the interpreter at the latest."""
     error = getattr(sys, "last_value", None)
     _OPEN.pop(then and (then._base, then.name), None)   # a further stage of one script
     for run, earlier in [*_OPEN.values()]:
@@ -207,6 +206,8 @@ def _end_open(then=None):
     _OPEN.clear()
     if then:
         _OPEN[then._base, then.name] = then, error
+        atexit.unregister(_end_open)                    # again, for a worker starts without its parent's
+        atexit.register(_end_open)
 
 
 class Namespace(argparse.Namespace):
@@ -226,8 +227,8 @@ class Namespace(argparse.Namespace):
         frame: Any = sys._getframe(1)
         while frame and frame.f_globals.get("__name__") not in ("copy", "multiprocessing.reduction"):
             frame = frame.f_back
-        if frame and self._beside:
-            return _with_run, (argparse.Namespace(), *self._beside), self.__dict__
+        if frame and type(self)._beside:
+            return _with_run, (argparse.Namespace(), *type(self)._beside), self.__dict__
         # A checkpoint loads where there is no exman.
         plain = argparse.Namespace()
         vars(plain).update(self.__dict__)
@@ -236,9 +237,9 @@ class Namespace(argparse.Namespace):
 
 def _with_run(namespace, run, dests):
     """The namespace with the run beside its parameters, under names that are no dests of the script."""
-    beside = {"exman": run, "safe_experiment": run, "root": _ROOT_OF_RUN, "_beside": (run, dests)}
+    beside = {"exman": run, "safe_experiment": run, "root": _ROOT_OF_RUN}
     members = {name: beside[name] for name in beside.keys() - dests}
-    namespace.__class__ = type("Namespace", (Namespace,), members)
+    namespace.__class__ = type("Namespace", (Namespace,), {**members, "_beside": (run, dests)})
     return namespace
 
 
@@ -576,8 +577,8 @@ class _Dest:
     """One dest of a parser, and the options that set it, in the order they were added."""
 
     volatile = secret = False
-    reader: Any = None                                  # of its text: the first that takes an argument
-    # Made when asked for; groups: the mutually exclusive ones; shape: a value's where the comment has none.
+    reader: Any = None                          # of its text: the first that takes an argument, if one does
+    # Made when asked for; groups: the mutually exclusive ones; shape: where a file's comment tells none.
     options = property(lambda self: {option: action for action in self.actions
                                      for option in action.option_strings or [""]})
     groups = property(lambda self: [group for group in self.parser._mutually_exclusive_groups
@@ -590,7 +591,7 @@ class _Dest:
         self.name, self.parser, self.actions = name, parser, []
 
     def add(self, action):
-        if self.reader is None or self.reader.nargs == 0 != action.nargs:
+        if self.reader is None or self.reader.nargs == 0 and action.nargs != 0:
             self.reader = action
         self.actions.append(action)
         self.volatile = self.volatile or getattr(action, "volatile", False)
@@ -1184,7 +1185,7 @@ class _Root(str):
         params, entry = f"{self}/runs/{name}/params.yaml", f"{folder}/{name}.yaml"
         self.make_folder(folder)
         try:
-            up = [".."] * folder[len(self):].replace(os.sep, "/").count("/")
+            up = [".."] * folder[len(self):].replace(os.sep, "/").count("/")    # as deep as it lies
             os.symlink(os.path.join(*up, "runs", name, "params.yaml"), entry)
         except (OSError, NotImplementedError):          # which one differs: a copy works or tells the reason
             if not os.path.islink(entry):
@@ -1205,11 +1206,10 @@ class _Root(str):
         ids = f"{self}/.ids"
         names = _listed(ids) or self.make_folder(ids) or []     # a stale listing costs a few probes
         block, marker = max(map(int, filter(str.isdecimal, names)), default=0), f".{os.stat(ids).st_ino}"
-        claims = [*filter(str.isdecimal, _listed(f"{ids}/{block}"))]
-        last = int(max(claims, default=block * 1000, key=None if block else int))   # 1000 to 1999: as texts
-        if marker not in names or not claims:           # a stale view of a new block shows it empty
-            last = max([last, *[_number(name) for _, name in _runs(self)]])
-        number = next(filter(self.hold, itertools.count(last + 1)))
+        taken = [block * 1000, *map(int, filter(str.isdecimal, _listed(f"{ids}/{block}")))]
+        if marker not in names or len(taken) == 1:      # a stale view of a new block shows it empty
+            taken += [_number(name) for _, name in _runs(self)]
+        number = next(filter(self.hold, itertools.count(max(taken) + 1)))
         if marker not in names:
             self.create(f"{ids}/{marker}")
         return number
@@ -1454,7 +1454,7 @@ def _launch(root, record, earlier):
         if job:
             _publish(run, of_job, digest, start)
         if not is_mine or earlier.name != run.name:
-            for line in [*record.notes, f"run {run.id}{news}: {run._base}/{run._part}/{run.name}"]:
+            for line in [*record.notes, f"run {run.id}{news}: {run._folder()}"]:
                 _say(line)
     _BEQUEST[15:] = [f"{digest} {run._base}/{run._part}/{run.name}/{run._rank}"]
     os.environ["EXMAN_RUNS"] = "\n".join(_BEQUEST)
@@ -2163,7 +2163,7 @@ def _time(name):
     import datetime
     stamp = name.partition("-")[2]
     try:
-        moment = datetime.datetime.fromisoformat(stamp[:10] + stamp[10:19].replace("-", ":"))
+        moment = datetime.datetime.fromisoformat(stamp[:10] + stamp[10:19].replace("-", ":"))   # ':' as T
     except ValueError:
         return None
     return moment if 1678 <= moment.year < 2262 else None

@@ -530,6 +530,19 @@ class TestRun(Case):
         self.assertEqual(self.python("main.py").stdout.split(), ["0", "1", "2"])
         self.assertEqual([self.end(self.root / "runs" / name)["status"] for name in self.runs()], ["done"] * 3)
 
+    def test_how_a_script_ended_is_told_before_what_it_had_to_do_at_its_exit_and_where_that_was_forgotten(self):
+        self.script("""
+            import atexit, os, sys
+            import exman
+            exec(sys.argv.pop())
+            exman.ExParser(root="exman").parse_args()
+        """)
+        # Since CPython 3.13 multiprocessing forgets in a fork what its parent had to do.
+        for before in ("atexit.register(os._exit, 0)", "atexit._clear()"):
+            with self.subTest(before):
+                self.python("main.py", before)
+                self.assertEqual(self.end(self.root / "runs" / self.runs()[-1])["status"], "done")
+
     @unittest.skipUnless(os.path.exists("/dev/full"), "needs /dev/full")
     def test_a_full_disk_at_the_exit_costs_a_line(self):
         self.script("""
@@ -1707,6 +1720,13 @@ class FilesAndSettersTest(Case):
         args = self.parse(parser)
         self.assertFalse(hasattr(args, "root") or hasattr(copy.copy(args), "root"))
         self.assertTrue(args.exman.root.is_dir())
+
+    def test_a_dest_of_any_name_leaves_the_run_beside_it(self):
+        parser = self.parser()
+        parser.add_argument("--_beside", default=1)
+        args = self.parse(parser)
+        self.assertEqual((args._beside, copy.copy(args)._beside, vars(args)), (1, 1, {"_beside": 1}))
+        self.assertEqual(args.root, copy.copy(args).exman.root)
 
     def test_a_validators_message_that_cannot_be_filled_in_says_why(self):
         for message, check, shown in (("lr {lr}: see {manual}", lambda args: False, "lr {lr}: see {manual} (KeyError: 'manual')"),
@@ -4032,6 +4052,17 @@ class LaunchTest(LaunchCase):
         self.assertTrue((self.root / "runs" / name / "checkpoint").exists())
         self.assertEqual([words.split()[0] for words in (before, claim.read_text())], [exman._HOST] * 2)
         self.assertNotEqual(before, claim.read_text())  # it runs while the process of the second start is there
+
+    @unittest.skipUnless(os.path.isdir("/dev/shm"), "needs another disk")
+    def test_requeued_job_that_had_failed_over_to_another_disk_goes_on_there_and_says_so(self):
+        disk = tempfile.mkdtemp(dir="/dev/shm")
+        self.addCleanup(shutil.rmtree, disk)
+        self.root.mkdir()
+        (self.root / "fails").symlink_to(disk)
+        self.share([self.start(self.STEP, "--fail", "0")])
+        self.share([self.start(dict(self.STEP, SLURM_RESTART_COUNT="1"))])
+        [folder] = re.findall("exman: run 1 goes on: (.*)\n", self.said)
+        self.assertTrue(os.path.isfile(f"{folder}/params.yaml"), folder)
 
     def test_requeued_job_whose_run_was_deleted_makes_a_new_one(self):
         job = {"SLURM_JOB_ID": "7"}
