@@ -195,11 +195,12 @@ def _status(error):
 # By root and name, the run of the last parse, until a block has it; and sys.last_value as it was then, as of
 # an earlier cell of a notebook: an exception that the interpreter prints later has ended the script.
 _OPEN: dict[Any, Any] = {}
+_WORKERS: set[int] = set()                              # the processes that end theirs as workers do
 
 
 def _end_open(then=None):
     """End the run that is open; then: the one that is from now on, with the interpreter at the latest."""
-    error = getattr(sys, "last_value", None)
+    error = not then and sys.exc_info()[1] or getattr(sys, "last_value", None)      # the first: of a worker
     _OPEN.pop(then and (then._base, then.name), None)   # a further stage of one script
     for run, earlier in [*_OPEN.values()]:
         run._end(_status(error if error is not earlier else None))
@@ -208,6 +209,9 @@ def _end_open(then=None):
         _OPEN[then._base, then.name] = then, error
         atexit.unregister(_end_open)                    # again, for a worker starts without its parent's
         atexit.register(_end_open)
+        if _worker()[0] and os.getpid() not in _WORKERS:        # up to CPython 3.12 they leave by os._exit
+            _WORKERS.add(os.getpid())
+            sys.modules["multiprocessing.util"].Finalize(None, _end_open, exitpriority=0)
 
 
 class Namespace(argparse.Namespace):
@@ -1431,8 +1435,8 @@ def _launch(root, record, earlier):
     """The run of a parse: the parent's, rank 0's, an earlier start's, an earlier stage's, or a new one."""
     nth, digest = next(_PARSES), _digest(record.identity)
     (rank, launch), job = _rank_and_launch(), _env("SLURM_JOB_ID") and [*map(_env, _JOB_VARS)]
-    of_launch = f"{root}/.launches/" + _digest(f"{launch} {nth}")
-    of_job = f"{root}/.launches/" + _digest(f"{job} {digest} {nth}")
+    of_launch = rank >= 0 and f"{root}/.launches/" + _digest(f"{launch} {nth}")
+    of_job = job and f"{root}/.launches/" + _digest(f"{job} {digest} {nth}")
     start = _count("SLURM_RESTART_COUNT") if job else 0
     is_mine = earlier and earlier._maker == os.getpid()
     run, news = _inherited(root, digest), ""
@@ -1467,11 +1471,8 @@ def _digest(text):
 
 
 def _inherited(root, digest):
-    """The run of the process that this is a worker of, if it has the same parameters.
-
-    Workers are those of multiprocessing while they import the main script again, and the ranks that Lightning
-    starts by itself: LOCAL_RANK from 1 on, no RANK.
-    """
+    """The run of the process that this is a worker of, if it has the same parameters."""
+    # Of multiprocessing while it imports the main script again; of Lightning: LOCAL_RANK from 1 on, no RANK.
     local_rank = 0 if not _LEFT or "RANK" in os.environ else max(0, _count("LOCAL_RANK"))
     for line in _LEFT if local_rank or _worker()[1] else ():
         told, *words = line.rsplit("/", 3)
@@ -2095,11 +2096,9 @@ def _own_lines(root, run):
 
 
 def _key_and_cells(lines):
-    """The key that the lines of some files share, and their cells; ValueError where they do not.
-
-    By lines as by the full reader: one is `key: text`, the key a plain string at column 0, the text whole by
-    itself. What may be part of something larger (indented, `- `, an open quote, an alias) is none of these.
-    """
+    """The key that the lines of some files share, and their cells; ValueError where they do not."""
+    # As to the full reader: a line is `key: text`, the key a plain string at column 0, the text whole by
+    # itself. What may be part of something larger (indented, `- `, an open quote, an alias) is none of these.
     [(start, key)] = _pattern(_OWN_KEY).findall(lines[0])
     cells = {}
     for line in lines[:1] if lines.count(lines[0]) == len(lines) else {*lines}:     # mostly all are alike

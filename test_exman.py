@@ -543,6 +543,33 @@ class TestRun(Case):
                 self.python("main.py", before)
                 self.assertEqual(self.end(self.root / "runs" / self.runs()[-1])["status"], "done")
 
+    def test_how_a_worker_of_multiprocessing_ended_that_parsed_a_run_of_its_own(self):
+        self.script("""
+            import multiprocessing, sys
+            import exman
+
+            def work(code):
+                parser = exman.ExParser(root="exman")
+                parser.add_argument("code")
+                for stage in (1, 2):
+                    args = parser.parse_args([code * stage])
+                exec(code)
+
+            if __name__ == "__main__":
+                for code in ("pass;", "1/0;", "sys.exit(0);", "sys.exit(3);", "raise KeyboardInterrupt;"):
+                    worker = multiprocessing.get_context(sys.argv[1]).Process(target=work, args=(code,))
+                    worker.start()
+                    worker.join()
+        """)
+        for method in multiprocessing.get_all_start_methods():
+            with self.subTest(method):
+                self.python("main.py", method)
+                ended = [self.end(self.root / "runs" / name)["status"] for name in self.runs()[-10:]]
+                self.assertEqual(ended[::2], ["done"] * 5)
+                # Since CPython 3.13 an exception is over when the worker ends.
+                seen = ["done", "failed", "done", "failed", "interrupted"] if sys.version_info < (3, 13) else ["done"] * 5
+                self.assertEqual(ended[1::2], seen)
+
     @unittest.skipUnless(os.path.exists("/dev/full"), "needs /dev/full")
     def test_a_full_disk_at_the_exit_costs_a_line(self):
         self.script("""
