@@ -917,11 +917,9 @@ def _held(parse, dest, value):
 
 
 def _form(value, text_of=None):
-    """A value as yaml holds it, and its shape: (0.9, [Path("a")]) -> ([0.9, ["a"]], (None, [True])).
-
-    None: it is the value; True: it is a text for the option's type; what is else a literal (a set, text that
-    is not for the type): itself.
-    """
+    """A value as yaml has it, and its shape: (0.9, [Path("a")]) -> ([0.9, ["a"]], (None, [True]))."""
+    # None: it is the value; True: it is a text for the option's type; what is else a literal (a set, text
+    # that is not for the type): itself.
     kind = type(value)
     if kind in (list, tuple, dict):
         pairs = [_form(item, text_of) for item in (value.values() if kind is dict else value)]
@@ -1034,6 +1032,7 @@ _RUN_NAME = "0*[0-9]{1,15}-[0-9]{4}" + "-[0-9]{2}" * 5 + "(?s:-.*)?"
 _PARTS = ("runs", "tmp", "fails")
 # A FIFO must not hold a reader up, Windows must not translate line ends; each flag where the system has it.
 _READ_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_NEW_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 
 def simpleroot(__file__: str) -> pathlib.Path:
@@ -1248,11 +1247,14 @@ class _Root(str):
     def create(self, path, data=b"", synced=False):
         """Write a new file, never through a planted link; False where one of this name is there already."""
         try:
-            with open(path, "xb", buffering=0) as file:
+            file = os.open(path, _NEW_FLAGS, 0o666)
+            try:
                 while data:                             # a full disk may take a part, and then says so
-                    data = data[file.write(data):]
+                    data = data[os.write(file, data):]
                 if synced:                              # the rest is the system's; some have no fsync
-                    _try(os.fsync, file.fileno(), only=(errno.EINVAL, errno.ENOSYS, errno.ENOTSUP))
+                    _try(os.fsync, file, only=(errno.EINVAL, errno.ENOSYS, errno.ENOTSUP))
+            finally:
+                os.close(file)
         except OSError as error:
             if error.filename and os.path.lexists(path):
                 return False                            # of open, which alone names it; EPERM in sshfs
@@ -1796,8 +1798,7 @@ def _collection(text, pos, kind, column, depth):
                   | key entry { newline key entry }                          kind ':', each at one column
                   | '[' [ entry { ',' entry } [ ',' ] ] ']'                  kind ']'
                   | '{' [ key entry { ',' key entry } [ ',' ] ] '}'          kind '}'
-    entry = [ '&' name ] value
-    """
+    entry = [ '&' name ] value"""
     if depth > _NESTING:
         raise YAMLError(f"more than {_NESTING} lists and mappings within each other")
     values, flow = {}, kind in "]}"  # of a list too, by 0, 1, 2, ...
@@ -1838,8 +1839,7 @@ def _key(text, pos, flow):
 def _scalar(text, pos, flow):
     r"""scalar = "'" { character | "''" | newline } "'" | '"' { character | '\' escape | newline } '"'
               | word { gap word }   a word ends before ': ' and ' #', within brackets before ',[]{}' too
-              | '*' name            the value of that anchor
-    """
+              | '*' name            the value of that anchor"""
     quote = text[pos]
     if quote in _QUOTED:
         end = _skip(_QUOTED[quote], text, pos)
