@@ -154,11 +154,11 @@ class Run:
 
     def _end(self, status):
         """Leave end.yaml in the run's folder."""
+        end = {"status": status, "time": time.strftime("%Y-%m-%dT%H:%M:%S"),
+               "seconds": round(time.monotonic() - self._begun, 3)}
         if self._maker == os.getpid():
-            text = (f"status: {status}\ntime: '{time.strftime('%Y-%m-%dT%H:%M:%S')}'\n"
-                    f"seconds: {round(time.monotonic() - self._begun, 3)}\n")
             _attempt(f"how run {self.id} ended is not recorded", self._base.write_whole,
-                     f"{self._folder()}/end.yaml", text.encode())
+                     f"{self._folder()}/end.yaml", dump_yaml(end).encode())
 
 
 def _attempt(what, step, *args):
@@ -184,7 +184,7 @@ def _write(write, logs, text):
 
 
 def _status(error):
-    """How a block or a script ended that this exception left; no sys.exit() is seen without a block."""
+    """How a block or a script ended that this exception left; of a script no sys.exit() is seen."""
     cancelled = getattr(sys.modules.get("asyncio"), "CancelledError", ())    # Ctrl-C, in a coroutine
     if isinstance(error, (KeyboardInterrupt, cancelled)):
         return "interrupted"
@@ -195,23 +195,24 @@ def _status(error):
 # By root and name, the run of the last parse, until a block has it; and sys.last_value as it was then, as of
 # an earlier cell of a notebook: an exception that the interpreter prints later has ended the script.
 _OPEN: dict[Any, Any] = {}
-_WORKERS: set[int] = set()                              # the processes that end theirs as workers do
+_ENDING: set[int] = set()                               # the processes at whose end it ends
 
 
 def _end_open(then=None):
     """End the run that is open; then: the one that is from now on, with the interpreter at the latest."""
-    error = not then and sys.exc_info()[1] or getattr(sys, "last_value", None)      # the first: of a worker
+    # Up to CPython 3.12 a worker's exception is still under way when its end comes.
+    error = not then and sys.exc_info()[1] or getattr(sys, "last_value", None)
     _OPEN.pop(then and (then._base, then.name), None)   # a further stage of one script
     for run, earlier in [*_OPEN.values()]:
         run._end(_status(error if error is not earlier else None))
     _OPEN.clear()
     if then:
         _OPEN[then._base, then.name] = then, error
-        atexit.unregister(_end_open)                    # again, for a worker starts without its parent's
-        atexit.register(_end_open)
-        if _worker()[0] and os.getpid() not in _WORKERS:        # up to CPython 3.12 they leave by os._exit
-            _WORKERS.add(os.getpid())
-            sys.modules["multiprocessing.util"].Finalize(None, _end_open, exitpriority=0)
+        if os.getpid() not in _ENDING:                  # a fork may have forgotten what was registered
+            _ENDING.add(os.getpid())
+            atexit.register(_end_open)
+            if _worker()[0]:                            # it may leave without the interpreter's end
+                sys.modules["multiprocessing.util"].Finalize(None, _end_open, exitpriority=0)
 
 
 class Namespace(argparse.Namespace):
@@ -334,7 +335,7 @@ class ExParser(ArgumentParser):
     def _exman_parse(self, name, args=None, namespace=None, **kwargs):
         """Call argparse's method of this name; the outermost call makes a run."""
         method, outer = getattr(super(), name), _THREAD.parse
-        is_inner = outer is not None and (self is outer.parser or self in _family(outer.parser))
+        is_inner = outer is not None and self in _family(outer.parser)
         if is_inner and self not in outer.levels:       # a subparser, or an action that parses more words
             outer.levels.append(self)
         if is_inner or "_ARGCOMPLETE" in os.environ:    # the shell completes a line: nothing is launched
@@ -1188,8 +1189,7 @@ class _Root(str):
         params, entry = f"{self}/runs/{name}/params.yaml", f"{folder}/{name}.yaml"
         self.make_folder(folder)
         try:
-            up = [".."] * folder[len(self):].replace(os.sep, "/").count("/")    # as deep as it lies
-            os.symlink(os.path.join(*up, "runs", name, "params.yaml"), entry)
+            os.symlink(os.path.relpath(params, folder), entry)
         except (OSError, NotImplementedError):          # which one differs: a copy works or tells the reason
             if not os.path.islink(entry):
                 self.write_whole(entry, _bytes(params))
@@ -1207,8 +1207,9 @@ class _Root(str):
         """Take the next number, for ever: a file that exclusive create makes once, on any file system."""
         # Claims count where a marker names the inode of their folder: a root of 0.1.x, or a copy, is listed.
         ids = f"{self}/.ids"
-        names = _listed(ids) or self.make_folder(ids) or []     # a stale listing costs a few probes
-        block, marker = max(map(int, filter(str.isdecimal, names)), default=0), f".{os.stat(ids).st_ino}"
+        self.make_folder(ids)
+        names, marker = os.listdir(ids), f".{os.stat(ids).st_ino}"      # a stale listing costs a few probes
+        block = max(map(int, filter(str.isdecimal, names)), default=0)
         taken = [block * 1000, *map(int, filter(str.isdecimal, _listed(f"{ids}/{block}")))]
         if marker not in names or len(taken) == 1:      # a stale view of a new block shows it empty
             taken += [_number(name) for _, name in _runs(self)]

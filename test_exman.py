@@ -2992,6 +2992,23 @@ class TestWithoutSymlinks(RootCase):
         self.assertEqual((left, self.listed()), ([0], [1]))
 
 
+    def test_a_file_that_the_system_takes_in_parts_is_whole_or_makes_no_run(self):
+        write, begun = os.write, []
+
+        def a_part(file, data):
+            if begun and not room:
+                raise OSError(errno.ENOSPC, "full")
+            begun[:] = data[50:]
+            return write(file, data[:50])
+        for room in (True, False):
+            with self.subTest(room=room), mock.patch.object(os, "write", a_part), contextlib.ExitStack() as stack:
+                if not room:
+                    stack.enter_context(self.assertRaises(SystemExit))
+                args = self.make()
+                self.assertEqual((self.params(args)["lr"], self.params(args)["id"]), (0.1, 1))
+            self.assertEqual((self.listed(), len(self.names())), ([1], 1))
+        self.assertIn("full: free some space there", self.stderr)
+
     def test_a_rename_that_is_refused_leaves_nothing_but_the_number(self):
         for code in (errno.EROFS, errno.EXDEV, errno.ENOSPC):
             with self.subTest(errno.errorcode[code]), self.assertRaises(SystemExit), \
