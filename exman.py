@@ -31,6 +31,7 @@ import sys
 import time
 from _thread import RLock, _local, get_ident
 from argparse import SUPPRESS, Action, ArgumentError, ArgumentParser
+from io import FileIO
 
 # Imported where used, for each costs about as much as this module: pathlib, datetime, json, subprocess.
 TYPE_CHECKING = False
@@ -88,23 +89,25 @@ class Run:
         return self                                     # a copy of args is of the same run
 
     def __enter__(self) -> Run:
-        if os.getpid() not in self._inside:             # the process that has forked this one may be there
-            self._status = "done"                       # the worst that becomes of a task in the block
-            self._log = self._logging()
-            _attempt("no log", next, self._log)
-        self._inside.append(os.getpid())
+        with _LOCK:
+            if os.getpid() not in self._inside:         # the process that has forked this one may be there
+                self._status = "done"                   # the worst that becomes of a task in the block
+                self._log = self._logging()
+                _attempt("no log", next, self._log)
+            self._inside.append(os.getpid())
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._inside.pop()
         status = _status(error)
         if status != "done":
             _attempt("no traceback", self._write_traceback, kind, error, trace)
         if status == "failed" or self._status == "done":
             self._status = status
-        if os.getpid() in self._inside:
-            return                                      # another block, of a thread or a task, is still open
-        _attempt("the log may lack its end", next, self._log, None)
+        with _LOCK:
+            self._inside.pop()
+            if os.getpid() in self._inside:
+                return                                  # another block, of a thread or a task, is still open
+            _attempt("the log may lack its end", next, self._log, None)
         self._end(self._status)
         if self._status == "failed" and self._maker == os.getpid():
             _attempt("the run is not in fails/", self._base.move_to_fails, self._part, self.name)
@@ -120,7 +123,7 @@ class Run:
         """log.txt or traceback.txt, at its end, without a buffer: a kill loses nothing."""
         if self._maker != os.getpid():                  # signed with a rank, with the name of a worker
             stem += "." + (f"{self._rank}-{_worker()[0]}".strip("-") or str(os.getpid()))
-        file = open(f"{self._folder()}/{stem}.txt", "ab", buffering=0)
+        file = _Log(f"{self._folder()}/{stem}.txt", "ab")
         self._base.share(file.name)
         return file
 
@@ -130,25 +133,22 @@ class Run:
             _OPEN.pop((self._base, self.name), None)
             _unlink(f"{self._folder()}/end.yaml")
         stream: Any = sys.stdout                        # which may be none, or take no attribute
-        with self._opened("log") as log:
-            if getattr(stream.write, "func", None) is not _write:
-                stream.write = functools.partial(_write, stream.write, set())
-            write = stream.write
-            _, logs = write.args
-            logs.add(log)
-            yield
-            logs.discard(log)
-            if not logs and stream.write is write:
-                del stream.write
-                if stream.write != write.args[0]:       # there was one of the script's own, not of its class
-                    stream.write = write.args[0]
+        log = self._opened("log")
+        if getattr(stream.write, "func", None) is not _write:
+            stream.write = functools.partial(_write, stream.write, set())
+        write = stream.write
+        _, logs = write.args
+        logs.add(log)
+        yield
+        logs.discard(log)
+        if not logs and stream.write is write:
+            del stream.write
+            if stream.write != write.args[0]:           # there was one of the script's own, not of its class
+                stream.write = write.args[0]
 
     def _write_traceback(self, kind, error, trace):
         import traceback
-        try:
-            text = "".join(traceback.format_exception(kind, error, trace))
-        except Exception:                               # its own __str__ may raise; a warning may be an error
-            text = f"{kind.__name__}\n{''.join(traceback.format_tb(trace))}"
+        text = "".join(traceback.format_exception(kind, error, trace))
         with self._opened("traceback") as file:
             file.write(text.encode("utf-8", "backslashreplace"))
 
@@ -159,6 +159,13 @@ class Run:
         if self._maker == os.getpid():
             _attempt(f"how run {self.id} ended is not recorded", self._base.write_whole,
                      f"{self._folder()}/end.yaml", dump_yaml(end).encode())
+
+
+class _Log(FileIO):
+    """Closed once no thread writes to it: the system gives its number to the file that is opened next."""
+
+    def __del__(self):
+        _attempt("the log may lack its end", self.close)
 
 
 def _attempt(what, step, *args):
@@ -184,18 +191,18 @@ def _write(write, logs, text):
 
 
 def _status(error):
-    """How a block or a script ended that this exception left; of a script no sys.exit() is seen."""
+    """How a block or a script ended, by the exception that left it; a script's sys.exit() leaves none."""
     cancelled = getattr(sys.modules.get("asyncio"), "CancelledError", ())    # Ctrl-C, in a coroutine
     if isinstance(error, (KeyboardInterrupt, cancelled)):
         return "interrupted"
     is_success = isinstance(error, (type(None), GeneratorExit))      # a generator that its caller closed
-    return "done" if is_success or isinstance(error, SystemExit) and not error.code else "failed"
+    return "done" if is_success or isinstance(error, SystemExit) and error.code in (None, 0) else "failed"
 
 
-# By root and name, the run of the last parse, until a block has it; and sys.last_value as it was then, as of
-# an earlier cell of a notebook: an exception that the interpreter prints later has ended the script.
+# The run of the last parse, until a block has it, by root and name; beside it sys.last_value as it was then:
+# only an exception printed later has ended this run, not that of an earlier cell of a notebook.
 _OPEN: dict[Any, Any] = {}
-_ENDING: set[int] = set()                               # the processes at whose end it ends
+_ENDING: set[int] = set()                               # the processes that will end it when they exit
 
 
 def _end_open(then=None):
@@ -203,9 +210,8 @@ def _end_open(then=None):
     # Up to CPython 3.12 a worker's exception is still under way when its end comes.
     error = not then and sys.exc_info()[1] or getattr(sys, "last_value", None)
     _OPEN.pop(then and (then._base, then.name), None)   # a further stage of one script
-    for run, earlier in [*_OPEN.values()]:
+    for run, earlier in filter(None, [_OPEN.pop(key, None) for key in [*_OPEN]]):   # threads may do the same
         run._end(_status(error if error is not earlier else None))
-    _OPEN.clear()
     if then:
         _OPEN[then._base, then.name] = then, error
         if os.getpid() not in _ENDING:                  # a fork may have forgotten what was registered
@@ -504,7 +510,7 @@ _OWN_OPTIONS: dict[str, Any] = {
 
 # The _Parse under way: a parse inside it, a subparser's or an action's, belongs to it.
 _THREAD: Any = type("_Thread", (_local,), {"parse": None})()
-_EASING = RLock()                                       # held while a parser is not as the script made it
+_LOCK = RLock()                                         # while a block begins or ends, or a parser is eased
 _FALSE = ("", "false", "f", "no", "n", "off", "0")
 _TRUE = ("true", "t", "yes", "y", "on", "1")
 
@@ -512,7 +518,6 @@ _TRUE = ("true", "t", "yes", "y", "on", "1")
 # ------------------------------------------------------------------------------------------------------------
 # The config: what a file says of the parameters that the command line has left alone.
 # ------------------------------------------------------------------------------------------------------------
-#
 # The line of a recorded run is the value, item by item, put back as it is; a text may stand for what the
 # option's type makes of it. The comment `# exman: {...}`, a Python literal, has what lines alone cannot say:
 #   exact    by key, the shape of the value, see _form(): which lists are tuples, which texts are for the type
@@ -581,8 +586,6 @@ class _File:
 class _Dest:
     """One dest of a parser, and the options that set it, in the order they were added."""
 
-    volatile = secret = False
-    reader: Any = None                          # of its text: the first that takes an argument, if one does
     # Made when asked for; groups: the mutually exclusive ones; shape: where a file's comment tells none.
     options = property(lambda self: {option: action for action in self.actions
                                      for option in action.option_strings or [""]})
@@ -592,15 +595,12 @@ class _Dest:
     shape = property(lambda self: [True, [True], [[True]]][self.takes_many + (
         type(self.reader) in (argparse._AppendAction, argparse._AppendConstAction))])
 
-    def __init__(self, name, parser):
-        self.name, self.parser, self.actions = name, parser, []
-
-    def add(self, action):
-        if self.reader is None or self.reader.nargs == 0 and action.nargs != 0:
-            self.reader = action
-        self.actions.append(action)
-        self.volatile = self.volatile or getattr(action, "volatile", False)
-        self.secret = self.secret or getattr(action, "secret", False)
+    def __init__(self, name, parser, actions):
+        self.name, self.parser, self.actions = name, parser, actions
+        # Who reads its text: the first that takes an argument, if one does.
+        self.reader = next((action for action in actions if action.nargs != 0), actions[0])
+        self.volatile = any(getattr(action, "volatile", False) for action in actions)
+        self.secret = any(getattr(action, "secret", False) for action in actions)
 
     def keys(self, own):
         """The keys by which a file may speak of it, and the option of each; '': its own name."""
@@ -618,7 +618,7 @@ class _Dest:
         return self.parser._get_value(self.reader, value) if type(value) is str else value
 
     def text_of(self, reads, value):
-        """A text that read() makes a value of that is not plain: of Path("data"), Color.RED, nn.ReLU."""
+        """The text of which read() makes a value: Path("data"), Color.RED, nn.ReLU; None where none does."""
         typed, _ = reads.get((self.reader, id(value)), (None, None))
         is_text = type(value) is str                    # perhaps not what its type makes of it (str.lower)
         if is_text and typed in (None, value) or typed is not None and not is_text:
@@ -647,8 +647,8 @@ def _dests(parser):
     dests = {}
     for each in parser._actions:
         if each.dest != SUPPRESS and not isinstance(each, (argparse._HelpAction, argparse._VersionAction)):
-            dests.setdefault(each.dest, _Dest(each.dest, parser)).add(each)
-    return [*dests.values()]
+            dests.setdefault(each.dest, []).append(each)
+    return [_Dest(name, parser, actions) for name, actions in dests.items()]
 
 
 def _column(dest, own):
@@ -678,8 +678,8 @@ class _Parse:
         file.note_unknown(dests, self.whole)
         self.files.insert(0, file)
         # In place, as argparse's intermixed parse does it; a type may open a default, or refuse it.
-        _EASING.acquire()
-        self.undo.append(_EASING.release)
+        _LOCK.acquire()
+        self.undo.append(_LOCK.release)
         for _, dest in file.says_of(dests):
             for each in [*dest.actions, *dest.groups]:
                 self.undo.append(functools.partial(setattr, each, "required", each.required))
@@ -855,7 +855,7 @@ def _same(one, other):
 def _rebuilt(shape, form, read):
     """The value of which _form() made form and shape; where the form was edited since, that counts."""
     if type(form) is dict and type(shape) is dict:
-        return {key: _rebuilt(shape.get(key), item, read) for key, item in form.items()}
+        return {key: _rebuilt(shape.get(_flow(key)), item, read) for key, item in form.items()}
     if type(form) is list and type(shape) in (list, tuple):
         shapes = [*shape, *(shape[-1:] or [None]) * len(form)]      # the last is meant for all that follow
         return type(shape)([_rebuilt(part, item, read) for part, item in zip(shapes, form)])
@@ -888,12 +888,13 @@ def _record(parse, namespace, state):
                 shared.append(lines[-1])
     said = f"commit: {_flow(state.commit)}\ndirty: {_flow(state.dirty)}\n" if state else ""
     notes = [f"git is not recorded whole: {state.problem}"] if state and state.problem else []
+    where = os.path.normpath(_script_path() or os.getcwd())     # as multiprocessing names it to a worker
     # Of automark=, a dest stands for itself and its value, another word for itself.
     marks = [_file_name(str(part)) for word in parse.parser._exman.automark
              for part in ([word, values[word]] if word in values else [word])]
     return argparse.Namespace(
         body="".join([*lines, said, f"# exman: {ascii(meta)}\n"]), diff=state.diff if state else None,
-        identity="".join([*shared, repr((parse.own, _script_path() or os.getcwd()))]), notes=notes,
+        identity="".join([*shared, repr((parse.own, where))]), notes=notes,
         name=parse.own.get("name"), tmp="tmp" in parse.own, marks=["/".join(marks)] if marks else [])
 
 
@@ -920,12 +921,12 @@ def _held(parse, dest, value):
 def _form(value, text_of=None):
     """A value as yaml has it, and its shape: (0.9, [Path("a")]) -> ([0.9, ["a"]], (None, [True]))."""
     # None: it is the value; True: it is a text for the option's type; what is else a literal (a set, text
-    # that is not for the type): itself.
+    # that is not for the type): itself. Of a dict they stand by the texts of its keys, for inf is no literal.
     kind = type(value)
     if kind in (list, tuple, dict):
         pairs = [_form(item, text_of) for item in (value.values() if kind is dict else value)]
         forms, shapes = [form for form, _ in pairs], [shape for _, shape in pairs]
-        shape = dict(zip(value, shapes)) if kind is dict else kind(shapes)
+        shape = dict(zip(map(_flow, value), shapes)) if kind is dict else kind(shapes)
         is_odd = kind is tuple or any(part is not None for part in shapes)
         return dict(zip(value, forms)) if kind is dict else forms, shape if is_odd else None
     text = text_of(value) if text_of and (kind is str or kind not in _EMITTERS) else None
@@ -948,7 +949,7 @@ def _description(value):
             lambda: value.item() if value.shape == () else value,       # of numpy, torch: a number
             lambda: os.fspath(value),
             lambda: type(value).__members__ and value.name,             # of an Enum
-            lambda: re.sub(" at 0x[0-9a-fA-F]+", "", _repr(value))[:1000]):
+            lambda: re.sub(r" at 0x[0-9a-fA-F]+|(?<=\b__)mp_(?=main__\.)", "", _repr(value))[:1000]):
         try:
             form, _ = _form(show())
             _flow(form)
@@ -971,7 +972,8 @@ def _launch_words(parse):
     words = _script_words()
     typed = parse.words if words else []
     for action, strings in parse.typed:
-        for secret in filter(None, strings) if getattr(action, "secret", False) else ():
+        is_secret = any(getattr(each, "secret", False) for each in (action, parse.owners.get(action.dest)))
+        for secret in filter(None, strings) if is_secret else ():
             spoken = rf"\A(|[^=]*=|\W.\w*){re.escape(secret)}\Z"       # --token abc, --token=abc, -tabc
             typed = [re.sub(spoken, r"\1***", word) for word in typed]
     rest = iter(typed)
@@ -1019,7 +1021,6 @@ def _git(folder, *words, seconds=30.0):                 # a launch does not wait
 # ------------------------------------------------------------------------------------------------------------
 # The root folder: every name, path, link, id and atomic write; the file system is the database.
 # ------------------------------------------------------------------------------------------------------------
-#
 # A run is made in an order in which a kill between any two calls leaves a root that every reader stands:
 #   claim .ids/0/12             exclusive, for ever: a kill here costs the number, and nobody waits for a lock
 #   mkdir runs/.000012-...      hidden, so no reader sees it; nobody else touches it, for its maker may live
@@ -1138,30 +1139,37 @@ class _Root(str):
         self.unlist(name)                               # marked at this very moment
 
     def delete(self, part, name):
-        """Delete a run's folder; hidden first, so that a kill leaves no run without its files in sight."""
+        """Delete a run, its links and its name first: a kill leaves no run in sight without its files."""
         import shutil
+        self.unlist(name)
         hidden = f"{self}/{part}/.{name}.deleted"
         os.rename(f"{self}/{part}/{name}", hidden)
         self.unlist(name)                               # marked at this very moment
-        shutil.rmtree(hidden)
+        (os.unlink if os.path.islink(hidden) else shutil.rmtree)(hidden)
 
     def fixed(self):
         """Mend index, marks and counting, also while runs are made; yield a line for each thing done."""
         # Entries are listed before runs, and each run is asked for again: one that is not there then is gone.
+        problems = []
         marked = {path: name for runs in _marks(self, []).values() for name, path in runs.items()}
         index = {f"{self}/index/{name}.yaml": name
                  for part in ("index", "runs") for name in _run_names(self, part)}
         for entry, name in sorted({**index, **marked}.items()):
             try:
-                os.stat(f"{self}/runs/{name}/params.yaml")
+                params = f"{self}/runs/{name}/params.yaml"
+                is_there = _try(os.stat, params, only=(errno.ENOENT, errno.ENOTDIR))
                 # A clone may have its link as text. A mark that is gone by now is not made again.
                 is_text = os.path.isfile(entry) and not os.path.islink(entry) and _bytes(entry)[:2] == b".."
-                if (is_text or not os.path.exists(entry)) and (_unlink(entry) or entry in index):
+                if not is_there and _unlink(entry):
+                    yield f"took away {entry[len(self) + 1:]}: its run is gone"
+                elif (is_there and (is_text or not os.path.exists(entry))
+                      and (_unlink(entry) or entry in index)):
                     self.link(os.path.dirname(entry), name)
                     yield f"made {entry[len(self) + 1:]}"
-            except FileNotFoundError:
-                if _unlink(entry):
-                    yield f"took away {entry[len(self) + 1:]}: its run is gone"
+            except FileNotFoundError:                   # the run has gone meanwhile
+                pass
+            except OSError as error:                    # another user's run, a folder in a link's place
+                problems.append(_reason(error))
         found = {}
         for _, name in _runs(self):
             other = found.setdefault(_number(name), name)
@@ -1169,6 +1177,8 @@ class _Root(str):
                 _say(f"one number, two runs: {other} and {name}")
         if found and os.path.isdir(f"{self}/.ids") and self.hold(max(found), is_mine=False):
             yield f"took the number {max(found)}: its run has come from elsewhere"
+        if problems:
+            raise ValueError(*problems[:99])
 
     def enlist(self, run, record):
         for folder in () if run.tmp else [f"{self}/index", *map(self.mark_folder, record.marks)]:
@@ -1178,7 +1188,7 @@ class _Root(str):
         """The folder of a mark, spelled as it is there: Windows and macOS do not tell `Best` from `best`."""
         folder = str(self)
         for part in ("marked", *key.split("/")):
-            names = {name.casefold(): name for name in _listed(folder)}
+            names = {name.casefold(): name for name in sorted(_listed(folder), key=part.__eq__)}
             folder = f"{folder}/{names.get(part.casefold(), part)}"
             if os.path.islink(folder):
                 raise ValueError(f"{_shown(folder)}: is a link, and may lead out of the root: remove it")
@@ -1201,7 +1211,8 @@ class _Root(str):
         """Take a run out of index and marks, or out of those that start so; return its entries there."""
         entries = {"": {name: f"{self}/index/{name}.yaml"}, **_marks(self, [])}
         return [runs[name] for mark, runs in entries.items()
-                if name in runs and f"{mark}/".startswith(marks) and _unlink(runs[name])]
+                if name in runs and f"{mark}/".startswith(marks) and sum(       # the second: of exman 0.1.x
+                    _unlink(f"{os.path.dirname(runs[name])}/{entry}") for entry in (f"{name}.yaml", name))]
 
     def claim(self):
         """Take the next number, for ever: a file that exclusive create makes once, on any file system."""
@@ -1257,7 +1268,7 @@ class _Root(str):
             finally:
                 os.close(file)
         except OSError as error:
-            if error.filename and os.path.lexists(path):
+            if error.filename and not synced and os.path.lexists(path):
                 return False                            # of open, which alone names it; EPERM in sshfs
             error.filename = path
             raise
@@ -1327,7 +1338,7 @@ def _check_key(key, option=""):
     parts = [key and f"-{key}"] if option else key.split("/")
     if len(parts) > 16 or [*map(_file_name, parts)] != parts or key.isdigit() and not option:
         good = "1 to 180 bytes that every system has in names, no dots or blanks around, no run"
-        what = "give" if option else "it comes first, such as best/lr; its parts:"
+        what = "give" if option else "it comes first, such as best/lr, not a number alone; its parts:"
         raise ValueError(f"{option or 'mark'} {key!r:.99}: {what} {good}")
     return key
 
@@ -1402,7 +1413,6 @@ def _shown(path):
 # ------------------------------------------------------------------------------------------------------------
 # The launch: the processes of one job share one run.
 # ------------------------------------------------------------------------------------------------------------
-#
 # What is published is an empty file a run, made exclusively and never replaced:
 #   .launches/<launch>/<digest>.runs.<run>   rank 0 has made it, with parameters of this digest
 #   .launches/<launch>/3.<run>               rank 3 has seen it: it does not believe it twice
@@ -1439,7 +1449,7 @@ def _launch(root, record, earlier):
     nth, digest = next(_PARSES), _digest(record.identity)
     (rank, launch), job = _rank_and_launch(), _env("SLURM_JOB_ID") and [*map(_env, _JOB_VARS)]
     of_launch = rank >= 0 and f"{root}/.launches/" + _digest(f"{launch} {nth}")
-    of_job = job and f"{root}/.launches/" + _digest(f"{job} {digest} {nth}")
+    of_job = job and f"{root}/.launches/" + _digest(f"{job} {digest} {nth} {max(rank, 0)} {_worker()[0]}")
     start = _count("SLURM_RESTART_COUNT") if job else 0
     is_mine = earlier and earlier._maker == os.getpid()
     run, news = _inherited(root, digest), ""
@@ -1698,10 +1708,9 @@ _pattern: Any = functools.lru_cache(maxsize=None)(re.compile)    # when first us
 def load_yaml(text: str) -> dict[Any, Any]:
     r"""Read a YAML mapping, types included; what is beyond exman's part of YAML is a YAMLError with its line.
 
+    A run's file of exman 0.1.x is read as it was written, by YAML 1.1; all else by YAML 1.2.
     >>> load_yaml("lr: 1e-3\nsizes:\n- 64\n- 32\ncountry: no\n")
     {'lr': 0.001, 'sizes': [64, 32], 'country': 'no'}
-
-    A run's file of exman 0.1.x is read as it was written, by YAML 1.1.
     """
     body = _pattern(r"\n# [ -~]*(?=\n)").sub("", f"\n{text}")     # without comments that exman writes
     params = {key: [*map(_resolve, words.split(", "))] if words else quoted or plain and _resolve(plain)
@@ -1976,21 +1985,12 @@ class Index:
     def info(self, mark: _Path | None = None, *, results: _Results = None, ended: bool = False) -> Any:
         """Return a DataFrame with a row a run, sorted by id; without pandas, a list of dicts.
 
-            exman.Index("exman").info("best", results="score.json", ended=True)
-
         Columns: id, time, root (a Path), then the parameters; with `ended` status and seconds; with
         `results` what that file (.json, .yaml) of each run says, or what a function makes of each root: a
         dict or a value. An unknown mark is a KeyError; what cannot be read is left out, with a warning.
         """
-        import gc
         import warnings
-        collecting = gc.isenabled()
-        gc.disable()                                    # rows make no cycles to look for in all of a notebook
-        try:
-            columns, problems = _table(os.fspath(self.root), mark, results, ended)
-        finally:
-            if collecting:
-                gc.enable()
+        columns, problems = _table(os.fspath(self.root), mark, results, ended)
         for problem in problems:
             warnings.warn(problem, stacklevel=2)
         try:
@@ -2121,7 +2121,7 @@ def _record_of(root, problems, run):
     path = f"{root}/{part}/{name}/params.yaml"
     try:
         if not os.path.lexists(path):
-            if any(os.path.isdir(f"{root}/{other}/{name}") for other in _PARTS[1:]):
+            if part == "runs" and any(os.path.isdir(f"{root}/{other}/{name}") for other in _PARTS[1:]):
                 return                                  # it was moved this moment, or by hand
             path = os.path.realpath(f"{root}/index/{name}.yaml")
             if not path.startswith(os.path.join(os.path.realpath(root), "")):
@@ -2281,8 +2281,8 @@ fix                    make index links that are missing, take away those that l
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line such as ["mark", "best", "12"]; return its status: 0, 1 (not done), 2 (usage)."""
-    is_here = all(map(os.path.isdir, ("runs", "index")))        # `runs` alone may be another program's
+    """Run a line such as ["mark", "best", "12"]; return 0, or 1 for not done; SystemExit(2) for wrong use."""
+    is_here = os.path.isdir(".ids") or all(map(os.path.isdir, ("runs", "index")))
     return _shell("exman", sys.argv[1:] if argv is None else argv, "." if is_here else "exman")
 
 
@@ -2329,7 +2329,8 @@ def _command(prog, words, folder):
         words = [*words[:at], f"--sort={words[at + 1]}", *words[at + 2:]]
     options = vars(parser.parse_intermixed_args(words))
     verb, *words = options.pop("words")
-    root = _Root(os.path.abspath(os.path.expanduser(options.pop("root", folder))))
+    root = os.path.expanduser(options.pop("root", folder))
+    root = _Root(_try(os.path.abspath, root) or root)   # the folder that it is relative to may be gone
     try:
         return verb, globals()[f"_verb_{verb}"](root, *words, **options), root
     except (KeyError, TypeError):                       # of the call alone: nothing of the verb has run yet
@@ -2339,13 +2340,16 @@ def _command(prog, words, folder):
 def _verb_ls(root, *words, sort="", n=0, results=None, fails=False, all=False, csv=False, json=False):
     marks = [word for word in words if not re.search("[<>=]", word) or word in _marks(root, [])]
     filters = [re.split("([<>]=?|!?==?)", word, maxsplit=1) for word in words if word not in marks]
-    # `...` is the cell of a run that has no such parameter.
-    read = functools.partial(_table, root, results=results, ended=True, missing=...)
-    columns, problems = read(" ".join(marks) or None, fails=fails)
+
+    def read(mark=None):                                # `...`: the cell of a run that has no such parameter
+        columns, problems = _table(root, mark, results, True, fails, missing=...)
+        # What --name gave stands at the end of a folder's name; a parameter of the script's goes before it.
+        ends = [re.sub(r"\A(?:[0-9]+-?){7}", "", path.name) for path in columns["root"]]
+        names = zip(columns.get("name", ends), ends)
+        return {**columns, "name": [end if name in (None, ...) else name for name, end in names]}, problems
+    columns, problems = read(" ".join(marks) or None)
     for problem in problems:
         _say(problem)
-    # What --name gave stands at the end of a folder's name.
-    columns.setdefault("name", [re.sub(r"\A(?:[0-9]+-?){7}", "", folder.name) for folder in columns["root"]])
     for key in ("time", "root"):
         columns[key] = [str(cell or "") for cell in columns[key]]
     rows, order = _dicts(columns), sort.lstrip("-") or "id"
@@ -2390,14 +2394,15 @@ def _rank(cell, nothing=2):
 
 
 def _aligned(keys, rows, others, sort, whole):
-    """Aligned columns: all, or those that differ among the others; what a run lacks is no difference."""
+    """Aligned columns: all, or those that differ among others; a parameter that is missing does not."""
     import shutil
     # On a terminal a line is cut where that ends, and a cell at a third of it.
     room = shutil.get_terminal_size().columns if sys.stdout.isatty() and not whole else 10**9
     first, table = ["id", "time", sort], []
     hidden = ["root", "seconds_end" if "seconds_end" in keys else "seconds"]
-    for key in dict.fromkeys([*first, "name", *keys[keys.index("status"):], *keys]):
-        texts = {str(row[key]) for row in others if row.get(key, ...) is not ...}
+    told = keys[keys.index("status"):]                  # and results, which a run that goes on has not yet
+    for key in dict.fromkeys([*first, "name", *told, *keys]):
+        texts = {repr(row.get(key)) for row in others if key in told or row.get(key, ...) is not ...}
         if key in first or whole or len(texts) > 1 and key not in hidden:
             values = [row[key] for row in rows]
             cells = [_printable(value, room // 3) for value in (key, *values)]
@@ -2435,7 +2440,7 @@ def _verb_cmd(root, run):
         if not isinstance(word, tuple):
             words.append(str(word))
         elif path not in words:                         # it has all that the files gave
-            words += [*word[:1], path]
+            words += [*map(str, word[:1]), path]
     yield shlex.join(words)
 
 
@@ -2456,17 +2461,12 @@ def _verb_marks(root):
 
 
 def _verb_delete(root, run, *more, all=False, yes=False):
-    words = [run, *more]
     if all and not yes:
-        question = f"delete {' '.join(words)} with all files? [y/N] "
+        question = f"delete {' '.join([run, *more])} with all files? [y/N] "
         if not (sys.stdin and sys.stdin.isatty() and input(question).lower() in ("y", "yes")):
             raise ValueError("nothing was deleted: --all asks on a terminal, and elsewhere takes --yes")
-
-    def delete(part, name):
-        root.unlist(name)
-        if all:
-            root.delete(part, name)
-    yield from _each("deleted" if all else "taken out of index and marks", delete, _runs(root), words)
+    do = root.delete if all else lambda part, name: root.unlist(name)
+    yield from _each("deleted" if all else "taken out of index and marks", do, _runs(root), [run, *more])
 
 
 def _each(did, do, runs, words):

@@ -23,6 +23,7 @@ import os
 import pathlib
 import pickle
 import re
+import select
 import shutil
 import signal
 import stat
@@ -207,7 +208,7 @@ class TestRun(Case):
 
     def test_how_a_block_may_end(self):
         for end, part in ((SystemExit(), "runs"), (SystemExit(0), "runs"), (SystemExit(None), "runs"), (SystemExit(3), "fails"),
-                          (SystemExit("no data"), "fails"), (GeneratorExit(), "runs"), (MemoryError(), "fails"),
+                          (SystemExit("no data"), "fails"), (SystemExit(""), "fails"), (GeneratorExit(), "runs"), (MemoryError(), "fails"),
                           (RecursionError(), "fails")):
             with self.subTest(repr(end)):
                 args = self.parse(self.parser())
@@ -453,6 +454,26 @@ class TestRun(Case):
         self.assertEqual(args.root.parent.name, "fails")
         self.assertIn("of the thread", self.read(args.root / "traceback.txt"))
 
+    def test_threads_that_enter_and_leave_the_block_together_have_one_log_and_one_end(self):
+        for _ in range(5):
+            args, barrier = self.parse(self.parser()), threading.Barrier(8)
+
+            def work(number, args=args, barrier=barrier):
+                with contextlib.suppress(ValueError), args.exman:
+                    sys.stdout.write(f"line {number}\n")
+                    barrier.wait()
+                    if number % 2:
+                        raise ValueError(number)
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
+                threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+            self.assertEqual(said.getvalue(), f"exman: run {args.exman.id} failed: {args.root}\n")
+            self.assertEqual(sorted(self.read(args.root / "log.txt").split("\n")[:8]), [f"line {number}" for number in range(8)])
+            self.assertEqual(self.read(args.root / "traceback.txt").count("Traceback"), 4)
+
     def test_two_coroutines_in_the_block(self):
         import asyncio
         args = self.parse(self.parser())
@@ -659,6 +680,31 @@ class TestLog(Case):
             taken("late\n")
         self.assertEqual(vars(stdout), before)
         self.assertEqual((stdout.getvalue(), self.read()), ("late\n", ""))
+
+    @unittest.skipUnless(hasattr(os, "mkfifo"), "no FIFO")
+    def test_no_file_gets_the_descriptor_of_a_log_that_a_thread_still_writes_to(self):
+        path = self.args.root / "log.txt"
+        os.mkfifo(str(path))
+        reader = os.open(str(path), os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, reader)
+        with contextlib.redirect_stdout(io.StringIO()):
+            number = os.dup(0)
+            os.close(number)                            # the next file is the log
+            with self.args.exman:
+                thread = threading.Thread(target=sys.stdout.write, args=("x" * 300_000,))
+                thread.start()
+                select.select([reader], [], [], 10)     # the thread is in the write, for a pipe does not take all
+            other = os.dup(0)
+            os.close(other)
+            self.assertNotEqual(other, number)
+            os.set_blocking(reader, True)
+            read = 0
+            while read < 300_000:
+                read += len(os.read(reader, 1 << 20))
+            thread.join()
+        other = os.dup(0)
+        os.close(other)
+        self.assertEqual(other, number)                 # it is closed by now
 
     def test_a_write_that_a_script_has_put_on_the_stream_stays_there(self):
         stdout, seen = io.StringIO(), []
@@ -1494,8 +1540,9 @@ class RecordTest(Case):
         parser = self.parser(automark=("token",))
         sub = parser.add_subparsers(dest="task").add_parser("a")
         sub.add_argument("-t", "--token", secret=True)
+        sub.add_argument("--password", dest="token")
         sub.add_argument("--lr", type=float)
-        for words in (["--token", "1"], ["--token=1"], ["-t1"]):
+        for words in (["--token", "1"], ["--token=1"], ["-t1"], ["--password", "1"]):
             args = self.parse(parser, "a", *words, "--lr", "0.1")
             self.assertEqual(self.words(args), ["a", *[word[:-1] + "***" if word.endswith("1") else word for word in words], "--lr", "0.1"])
         self.assertEqual([path.name for path in (self.root / "marked" / "token").iterdir()], ["None"])
@@ -1826,7 +1873,7 @@ class RerunTest(Case):
     # name: (how the option is added, its default, another default)
     EXACT = {
         "tuple": (dict(type=float, nargs=2), (0.9, 0.999), (0.5, 0.5)), "nested tuple": ({}, ((1, 2), (3, (4,))), None), "empty tuple": ({}, (), (1,)),
-        "dict of tuples": ({}, {"a": (1, 2), "b": [3]}, {}), "list of tuples": ({}, [(1, 2), (3, 4)], []), "odd floats": ({}, (float("inf"), float("nan"), -0.0), ()),
+        "dict of tuples": ({}, {"a": (1, 2), "b": [3]}, {}), "infinite key": ({}, {float("inf"): (1, 2), 1: (3,)}, {}), "list of tuples": ({}, [(1, 2), (3, 4)], []), "odd floats": ({}, (float("inf"), float("nan"), -0.0), ()),
         "set": ({}, {1, 2}, {3}), "set of text": ({}, {"b", "a"}, set()), "bytes": ({}, b"a\xff", b"b"), "complex": ({}, 1 + 2j, 3j),
         "enum by value": (dict(type=Color), Color.RED, Color.BLUE), "enum by name": (dict(type=lambda text: Color[text]), Color.RED, Color.BLUE),
         "enums": (dict(type=Color, nargs="+"), [Color.RED], [Color.BLUE]), "path": (dict(type=pathlib.Path), pathlib.Path("a"), pathlib.Path("b")),
@@ -2473,6 +2520,27 @@ class TestNumbers(RootCase):
     def test_a_crowd_of_64_counts_without_gaps(self):
         self.check_crowd(64, 20)
 
+    def test_a_run_whose_folder_is_a_link_is_deleted_and_its_files_elsewhere_stay(self):
+        args = self.make()
+        elsewhere = self.folder / "elsewhere"
+        args.root.rename(elsewhere)
+        args.root.symlink_to(elsewhere)
+        self.assertEqual(self.shell("delete", "--all", "--yes", "1"), (0, "deleted: 1\n", ""))
+        self.assertEqual((os.listdir(str(self.root / "runs")), os.listdir(str(elsewhere))), ([], ["params.yaml"]))
+
+    def test_a_file_of_a_run_that_is_there_and_was_not_opened_is_no_run(self):
+        really_open = os.open
+
+        def denied(path, *args, **kwargs):              # as sshfs may: the file is made, and the answer is an error
+            file = really_open(path, *args, **kwargs)
+            if path.endswith("params.yaml"):
+                os.close(file)
+                raise PermissionError(errno.EPERM, "denied", path)
+            return file
+        with mock.patch.object(os, "open", denied):
+            self.assertRaises(SystemExit, self.make)
+        self.assertEqual(os.listdir(str(self.root / "runs")), [])
+
     def test_the_number_of_a_deleted_run_is_not_given_again(self):
         self.make()
         name = self.make().exman.name
@@ -2580,6 +2648,25 @@ class TestNumbers(RootCase):
                 thread.join()
         self.assertEqual(sorted(number for number, _, _ in found), list(range(1, 41)))
         self.assertTrue(all(given == read for _, given, read in found))
+
+    def test_runs_of_threads_all_end(self):
+        self.script("""
+            import threading
+            import exman
+            parser = exman.ExParser(root="exman")
+            parser.add_argument("--n", type=int)
+            def parse(first):
+                for n in range(first, first + 5):
+                    parser.parse_args(["--n", str(n)])
+            threads = [threading.Thread(target=parse, args=(10 * n,)) for n in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            """)
+        self.python("main.py")
+        ends = [path.read_text().split("\n")[0] for path in (self.root / "runs").glob("*/end.yaml")]
+        self.assertEqual(collections.Counter(ends), {"status: done": 40})
 
     def test_a_folder_that_another_process_makes_at_the_same_moment_is_taken_as_it_is(self):
         mkdir = os.mkdir
@@ -3145,6 +3232,29 @@ class TestFix(RootCase):
         self.assertEqual([self.make().exman.id for _ in range(2)], [4, 5])
         self.assertEqual(self.fixed(), [])
 
+    def test_what_is_in_the_way_is_named_and_the_others_are_mended(self):
+        gone, one, two = [self.make().exman.name for _ in range(3)]
+        shutil.rmtree(str(self.root / "runs" / gone))
+        (self.root / "index" / f"{gone}.yaml").unlink()
+        (self.root / "index" / f"{gone}.yaml").mkdir()
+        (self.root / "index" / f"{two}.yaml").unlink()
+        (self.root / "runs" / f"{one}.tar.gz").write_text("")
+        (self.root / "runs" / f"{one}-mine").mkdir()
+        status, out, err = self.shell("fix")
+        self.assertEqual((status, out), (1, f"made index/{two}.yaml\n"))
+        self.assertRegex(err, rf"exman: {re.escape(str(self.root))}/index/{gone}.yaml: .+\n\Z")
+
+    @unittest.skipIf(hasattr(os, "getuid") and os.getuid() == 0, "root reads everything")
+    def test_a_run_of_somebody_else_that_cannot_be_looked_at_stays_as_it_is(self):
+        one, two = [self.make().exman.name for _ in range(2)]
+        for name in (one, two):
+            (self.root / "index" / f"{name}.yaml").unlink()
+        (self.root / "runs" / one).chmod(0)
+        self.addCleanup((self.root / "runs" / one).chmod, 0o700)
+        status, out, err = self.shell("fix")
+        self.assertEqual((status, out), (1, f"made index/{two}.yaml\n"))
+        self.assertIn(f"{one}/params.yaml: Permission denied", err)
+
     def test_an_old_root_gets_no_claims_and_a_root_without_runs_is_left_alone(self):
         self.old_run(1)
         self.assertEqual(self.fixed(), [])
@@ -3217,6 +3327,17 @@ class TestMarksAndNames(RootCase):
         other = self.make(automark=["best", "lr"], ).exman.name
         self.assertEqual(sorted(entry for entry in self.links() if "marked" in entry),
                          sorted([f"marked/Best/Lr/{name}.yaml", f"marked/Best/lr2/{name}.yaml", f"marked/Best/Lr/0.1/{other}.yaml"]))
+
+    def test_of_marks_that_differ_in_case_alone_the_one_is_meant_that_is_spelled_so(self):
+        name = self.make().exman.name
+        for key in ("Best", "best", "BEST"):
+            (self.root / "marked" / key).mkdir(parents=True, exist_ok=True)
+        if len(os.listdir(str(self.root / "marked"))) < 3:
+            self.skipTest("the file system does not tell them apart")
+        for key in ("Best", "best", "BEST"):
+            self.assertEqual(self.shell("mark", key, 1), (0, f"marked {key}: 1\n", ""))
+            self.assertEqual(self.shell("unmark", key, 1), (0, f"unmarked {key}: 1\n", ""))
+        self.assertEqual(sorted(self.links()), [f"index/{name}.yaml"])
 
     def test_a_mark_reaches_only_runs_that_are_there(self):
         good, failed = self.make().exman, self.make().exman
@@ -3663,6 +3784,21 @@ class TestOldRoots(RootCase):
                 with self.subTest(key):
                     self.assertEqual((params[key], type(params[key])), (value, type(value)))
 
+    def test_a_mark_that_it_has_twice_is_taken_away_whole(self):
+        for verb in (["unmark", "user/ann"], ["delete"]):
+            self.assertEqual(self.shell("mark", "user/ann", 1)[0], 0)
+            self.assertEqual(len([path for path in (self.root / "marked" / "user" / "ann").iterdir() if self.names_of[1] in path.name]), 2)
+            self.assertEqual(self.shell(*verb, 1)[0], 0)
+            self.assertEqual([path for path in (self.root / "marked").rglob("*") if self.names_of[1] in path.name], [])
+            (self.root / "marked" / "user" / "ann" / self.names_of[1]).symlink_to(f"../../../runs/{self.names_of[1]}")
+
+    def test_what_name_gives_is_found_beside_the_names_that_0_1_wrote_down(self):
+        self.old_run(10, "lr: 0.5\nname: null")
+        self.assertEqual(self.make("--name", "foo").exman.id, 11)
+        for words, number in (("name=foo", 11), ("name=second", 2)):
+            rows = json.loads(self.shell("ls", "--json", words)[1])
+            self.assertEqual([row["id"] for row in rows], [number])
+
     def test_it_goes_on_counting_and_takes_marks(self):
         self.assertEqual(self.make().exman.id, 10)
         self.assertEqual(self.listed(mark="user"), [1, 2])
@@ -4082,6 +4218,27 @@ class LaunchTest(LaunchCase):
         [[third]] = self.share([self.start(dict(job, SLURM_RESTART_COUNT="1"), "--seed", 1)])
         self.assertNotIn(third, (first, second))        # the run of this very start is another process's
 
+    def test_requeued_rank_that_did_not_wait_leaves_the_run_to_rank_0(self):
+        [[first], _] = self.share(self.srun(2))
+        env = dict(self.STEP, SLURM_RESTART_COUNT="1", SLURM_STEP_NUM_TASKS="2")
+        [[hasty]] = self.end([self.start(dict(env, SLURM_PROCID="1", EXMAN_WAIT="0"))])
+        [[late]] = self.end([self.start(dict(env, SLURM_PROCID="0"))])
+        self.assertEqual((late, self.runs()), (first, [first, hasty]))
+
+    def test_each_process_of_a_requeued_job_goes_on_in_its_own_run(self):
+        self.script("""
+            import multiprocessing, os, exman
+            def parse(_):
+                return exman.ExParser(root="exman").parse_args().root.name
+            if __name__ == "__main__":
+                own = parse(0)
+                with multiprocessing.get_context("spawn").Pool(1) as pool:
+                    os.write(1, " ".join([own, *pool.map(parse, [0])]).encode())
+            """)
+        for start in range(3):
+            self.assertEqual(self.end([self.start(dict(self.STEP, SLURM_RESTART_COUNT=str(start)))]), [self.runs()])
+        self.assertEqual(len(self.runs()), 2)
+
     def test_requeued_job_that_had_failed_comes_back_from_fails(self):
         job = {"SLURM_JOB_ID": "7"}
         [[name]] = self.share([self.start(job, "--fail", "0")])
@@ -4182,6 +4339,31 @@ class WorkersTest(LaunchCase):
                 out, err = process.communicate(timeout=60)
                 self.assertIn(f"ids [{int(out[:6])}]", out, err)
         self.assertEqual(len(self.runs()), len(cases))
+
+    def test_workers_join_however_the_script_was_named_and_whatever_it_defines(self):
+        self.script("""
+            import multiprocessing, os, exman
+            class Net:
+                pass
+            parser = exman.ExParser(root=os.path.join(os.path.dirname(os.path.abspath(__file__)), "exman"))
+            parser.add_argument("--model", default=Net)
+            parser.add_argument("--models", default=[Net()])
+            args = parser.parse_args()
+            def work():
+                os.write(1, args.root.name.encode())
+            if __name__ == "__main__":
+                worker = multiprocessing.get_context("spawn").Process(target=work)
+                worker.start()
+                worker.join()
+            """)
+        (self.folder / "sub").mkdir()
+        for number, (folder, name) in enumerate([(".", "main.py"), (".", "./main.py"), ("sub", "../main.py")]):
+            with self.subTest(name):
+                done = self.python(name, cwd=str(self.folder / folder))
+                self.assertEqual(self.runs()[number:], [done.stdout], done.stderr)
+                params = exman.load_yaml((self.root / "runs" / done.stdout / "params.yaml").read_text())
+                self.assertEqual((params["model"], params["models"]),
+                                 ("<class '__main__.Net'>", ["<__main__.Net object>"]))
 
     def test_workers_of_a_module_and_of_ranks_join_the_run_of_their_process(self):
         self.script("""
@@ -5699,6 +5881,27 @@ class TestShell(Case):
         for argv in ([], ["id=1"], ["lr=1"], ["best"], ["-n", "1"]):
             self.assertEqual(self.columns(*argv), ["id", "time", "lr", "cuda"], argv)
         self.assertEqual(self.columns("lr=2"), ["id", "time", "cuda"])
+        self.failed(self.run_("--lr", "2", "--name", "foo"))
+        for argv in (["--fails", "status=failed"], ["--fails", "name=foo"], ["--fails", "-n", "1"]):
+            self.assertEqual(self.columns(*argv), ["id", "time", "name", "status", "lr", "cuda"], argv)
+
+    def test_a_result_that_one_run_alone_has_is_shown_and_texts_differ_from_what_they_look_like(self):
+        first = self.run_("--lr", "1")
+        self.run_("--model", "None", "--lr", "1")
+        (first.root / "score.json").write_text('{"score": 0.9}')
+        self.assertEqual(self.columns("--results", "score.json"), ["id", "time", "score", "model"])
+        self.assertEqual([line.split()[3:4] for line in self.shell("ls", "--results", "score.json")[1:]], [["0.9"], ["None"]])
+        self.parser.set_defaults(model=None)
+        self.run_("--lr", "1")
+        self.assertEqual(self.columns("id>1"), ["id", "time", "model"])
+
+    def test_a_failed_run_without_its_file_is_named(self):
+        args = self.run_()
+        self.failed(args)
+        (args.root / "params.yaml").unlink()
+        self.assertEqual(len(self.shell("ls", "--fails")), 1)
+        self.assertEqual(len(self.said), 1)
+        self.assertIn(f"{args.root.name} is left out of the table", self.said[0])
 
     def test_a_parameter_that_runs_of_another_script_lack_is_no_difference(self):
         self.run_("--lr", "1")
@@ -5738,6 +5941,8 @@ class TestShell(Case):
                 self.assertEqual(self.ids(*words), ids)
                 self.assertEqual(self.said, [])
         self.assertEqual(self.shell("ls", "best", "--all", "lr=0.1", "model=b/c")[1].split()[0], "2")
+        header, row = self.shell("ls", "name=x")        # a lone run has the columns that differ among all
+        self.assertEqual((header.split()[2], row.split()[3]), ("name", "x"))
 
     def test_sort_and_n_give_the_best_of_the_results_and_runs_without_one_come_last(self):
         for lr, score in (("1", {"acc": 0.5, "tag": "b"}), ("2", {"acc": 0.9, "tag": "a"}), ("3", None), ("4", {"acc": 0.7, "tag": "c"}), ("5", {"acc": float("nan")})):
@@ -5885,8 +6090,16 @@ class TestShell(Case):
         self.assertEqual(len(self.shell("ls", root=False)), 2)
         os.chdir(str(self.root))
         self.assertEqual(len(self.shell("ls", root=False)), 2)
+        shutil.rmtree("index")
+        self.assertEqual(len(self.shell("fix", root=False)), 1)
         os.chdir(str(self.root / "runs"))
         self.shell("ls", root=False, status=1)
+        gone = self.folder / "gone"
+        gone.mkdir()
+        os.chdir(str(gone))
+        gone.rmdir()
+        self.shell("ls", root=False, status=1)
+        self.assertEqual(self.said, ["exman: there is no root at exman: give --root DIR, or change to its folder"])
 
     def test_delete_leaves_the_files_and_with_all_takes_them_too(self):
         for argv in ([], [], [], ["--tmp"]):
@@ -6036,6 +6249,8 @@ class TestCommand(Case):
         return folder
 
     def test_files_that_were_named_become_the_runs_own(self):
+        self.argv({"argv": ["main.py", (5, "x")]})      # edited
+        self.assertIn(b" main.py 5 ", self.cmd("7"))
         folder = self.argv({"argv": ["main.py", ("--config", "3"), "--lr", "a b", ("--config", "x.yaml"), "-v"]})
         with mock.patch("os.name", "posix"):
             self.assertEqual(self.cmd("7").decode(), f"python3 main.py --config {folder / 'params.yaml'} --lr 'a b' -v\n")
