@@ -341,7 +341,7 @@ class ExParser(ArgumentParser):
     def _exman_parse(self, name, args=None, namespace=None, **kwargs):
         """Call argparse's method of this name; the outermost call makes a run."""
         method, outer = getattr(super(), name), _THREAD.parse
-        is_inner = outer is not None and self in _family(outer.parser)
+        is_inner = outer is not None and (self in outer.levels or self in _family(outer.parser))
         if is_inner and self not in outer.levels:       # a subparser, or an action that parses more words
             outer.levels.append(self)
         if is_inner or "_ARGCOMPLETE" in os.environ:    # the shell completes a line: nothing is launched
@@ -456,7 +456,7 @@ class _Actions(dict):  # type: ignore[type-arg]
             if "parser_class" in kwargs:                # add_subparsers asks here too
                 kwargs["parser_class"] = functools.partial(_recording, kwargs["parser_class"])
             action = make(*args, **kwargs)
-            action.volatile, action.secret = volatile, secret
+            action.volatile, action.secret = bool(volatile), bool(secret)
             return action
         return made if callable(make) else make
 
@@ -598,9 +598,9 @@ class _Dest:
     def __init__(self, name, parser, actions):
         self.name, self.parser, self.actions = name, parser, actions
         # Who reads its text: the first that takes an argument, if one does.
-        self.reader = next((action for action in actions if action.nargs != 0), actions[0])
-        self.volatile = any(getattr(action, "volatile", False) for action in actions)
-        self.secret = any(getattr(action, "secret", False) for action in actions)
+        self.reader = [*[action for action in actions if action.nargs != 0], *actions][0]
+        self.volatile = True in [getattr(action, "volatile", False) for action in actions]
+        self.secret = True in [getattr(action, "secret", False) for action in actions]
 
     def keys(self, own):
         """The keys by which a file may speak of it, and the option of each; '': its own name."""
