@@ -242,7 +242,7 @@ class Namespace(argparse.Namespace):
             return _with_run, (argparse.Namespace(), *type(self)._beside), self.__dict__
         # A checkpoint loads where there is no exman.
         plain = argparse.Namespace()
-        vars(plain).update(self.__dict__)
+        plain.__dict__ = self.__dict__                  # the same dict: a checkpoint may have vars(args) too
         return plain.__reduce_ex__(protocol)
 
 
@@ -586,14 +586,14 @@ class _File:
 class _Dest:
     """One dest of a parser, and the options that set it, in the order they were added."""
 
-    # Made when asked for; groups: the mutually exclusive ones; shape: where a file's comment tells none.
+    # Made when asked for; groups: the mutually exclusive ones; depth: of the lists that its options make.
     options = property(lambda self: {option: action for action in self.actions
                                      for option in action.option_strings or [""]})
     groups = property(lambda self: [group for group in self.parser._mutually_exclusive_groups
                                     if {*self.actions} & {*group._group_actions}])
     takes_many = property(lambda self: self.reader.nargs not in (None, argparse.OPTIONAL, 0))
-    shape = property(lambda self: [True, [True], [[True]]][self.takes_many + (
-        type(self.reader) in (argparse._AppendAction, argparse._AppendConstAction))])
+    depth = property(lambda self: self.takes_many + (
+        type(self.reader) in (argparse._AppendAction, argparse._AppendConstAction)))
 
     def __init__(self, name, parser, actions):
         self.name, self.parser, self.actions = name, parser, actions
@@ -636,7 +636,7 @@ class _Dest:
         """The option and its words, for each call that gives it the value of a file, as if typed."""
         is_one = type(self.reader) is argparse._StoreAction and not self.takes_many
         texts = text if type(text) is list and not is_one else [text]
-        are_lists = self.shape == [[True]] and all(type(item) is list for item in texts)
+        are_lists = self.depth == 2 and all(type(item) is list for item in texts)
         calls = texts if are_lists else [texts] if self.takes_many else [[item] for item in texts]
         if any(type(word) in (list, dict) for words in calls for word in words):
             raise ArgumentError(self.reader, "expected one argument: text, in quotes as one types it")
@@ -764,7 +764,7 @@ class _Parse:
         is_own = type(dest.reader).__module__ != "argparse" and line != dest.reader.default
         if is_own and (said or file.is_old) and type(line) in (str, list):
             return self.call(dest, dest.calls(line), default)
-        self.restored[dest.name] = value = _rebuilt(file.meta["exact"].get(key, dest.shape), line, dest.read)
+        self.restored[dest.name] = value = _rebuilt(file.meta["exact"].get(key), line, dest.read, dest.depth)
         return value
 
     def written_value(self, file, key, dest, default):
@@ -852,16 +852,19 @@ def _same(one, other):
         return False
 
 
-def _rebuilt(shape, form, read):
+def _rebuilt(shape, form, read, depth=0):
     """The value of which _form() made form and shape; where the form was edited since, that counts."""
-    if type(form) is dict and type(shape) is dict:
-        return {key: _rebuilt(shape.get(_flow(key)), item, read) for key, item in form.items()}
-    if type(form) is list and type(shape) in (list, tuple):
+    # A text below the lists that the option itself makes, so many deep, is a part of what its type has made.
+    if type(form) is dict:
+        shape = shape if type(shape) is dict else {}
+        return {key: _rebuilt(shape.get(_flow(key)), item, read, -1) for key, item in form.items()}
+    if type(form) is list:
+        shape = shape if type(shape) in (list, tuple) else []
         shapes = [*shape, *(shape[-1:] or [None]) * len(form)]      # the last is meant for all that follow
-        return type(shape)([_rebuilt(part, item, read) for part, item in zip(shapes, form)])
-    if type(form) is not str or shape is None:
-        return form
-    return shape if _form(shape)[0] == form else read(form)
+        return type(shape)([_rebuilt(part, item, read, depth - 1) for part, item in zip(shapes, form)])
+    if type(form) is str and _form(shape)[0] == form:
+        return shape
+    return read(form) if type(form) is str and (shape is True or depth >= 0) else form
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -1156,20 +1159,17 @@ class _Root(str):
                  for part in ("index", "runs") for name in _run_names(self, part)}
         for entry, name in sorted({**index, **marked}.items()):
             try:
-                params = f"{self}/runs/{name}/params.yaml"
-                is_there = _try(os.stat, params, only=(errno.ENOENT, errno.ENOTDIR))
+                run = _try(os.stat, f"{self}/runs/{name}/params.yaml", only=(errno.ENOENT, errno.ENOTDIR))
                 # A clone may have its link as text. A mark that is gone by now is not made again.
                 is_text = os.path.isfile(entry) and not os.path.islink(entry) and _bytes(entry)[:2] == b".."
-                if not is_there and _unlink(entry):
+                if not run and _unlink(entry):
                     yield f"took away {entry[len(self) + 1:]}: its run is gone"
-                elif (is_there and (is_text or not os.path.exists(entry))
-                      and (_unlink(entry) or entry in index)):
+                elif run and (is_text or not os.path.exists(entry)) and (_unlink(entry) or entry in index):
                     self.link(os.path.dirname(entry), name)
                     yield f"made {entry[len(self) + 1:]}"
-            except FileNotFoundError:                   # the run has gone meanwhile
-                pass
             except OSError as error:                    # another user's run, a folder in a link's place
-                problems.append(_reason(error))
+                if not isinstance(error, FileNotFoundError):        # the run has gone meanwhile
+                    problems.append(_reason(error))
         found = {}
         for _, name in _runs(self):
             other = found.setdefault(_number(name), name)

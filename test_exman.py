@@ -933,6 +933,7 @@ class NamespaceTest(Case):
             with self.subTest(protocol=protocol):
                 self.assertEqual(pickle.dumps(args, protocol), pickle.dumps(plain, protocol))
                 self.assertEqual(pickle.dumps([args, args], protocol), pickle.dumps([plain, plain], protocol))
+                self.assertEqual(pickle.dumps([args, vars(args)], protocol), pickle.dumps([plain, vars(plain)], protocol))
 
     def test_a_pickle_loads_where_there_is_no_exman(self):
         pathlib.Path("args.pkl").write_bytes(pickle.dumps(self.args()))
@@ -1970,6 +1971,26 @@ class RerunTest(Case):
         (self.folder / "copy.yaml").write_text(re.sub("(?m)^act: .*", "act: relu", text))
         args = self.parse(parser, "--config", "copy.yaml")
         self.assertEqual(vars(args), {"betas": (0.5, 1), "data": [pathlib.Path("c")], "kind": "adam", "act": "relu"})
+
+    def test_of_an_edited_copy_the_type_reads_its_own_texts_and_not_the_parts_of_what_it_makes(self):
+        path, pairs = pathlib.PurePosixPath, lambda text: tuple(text.split("="))
+        for how, words, line, expected in (
+                (dict(type=_split), ["1,2"], "[1, 3]", [1, 3]),
+                (dict(type=lambda text: text.split(",")), ["a,b"], "[a, c, d]", ["a", "c", "d"]),
+                (dict(type=pairs, action="append"), ["a=b"], "[[a, c], [d]]", [("a", "c"), ("d",)]),
+                (dict(type=json.loads), ['{"opt": "adam", "lr": 1}'], "{opt: sgd, lr: 1}", {"opt": "sgd", "lr": 1}),
+                (dict(type=json.loads, nargs="+"), ['{"opt": "adam"}'], "[{opt: sgd}]", [{"opt": "sgd"}]),
+                (dict(type=path, nargs="*", default=()), None, "[a, b]", (path("a"), path("b"))),
+                (dict(type=path, nargs=2, default=(None, None)), None, "[a, b]", (path("a"), path("b"))),
+                (dict(type=path, nargs="+", default=[path("x"), None]), None, "[a, b, c]", [path("a"), path("b"), path("c")]),
+                (dict(type=path, nargs="+", action="append"), ["a", "b"], "[[a, c], [d]]", [[path("a"), path("c")], [path("d")]])):
+            with self.subTest(line=line, **how):
+                parser = self.parser()
+                parser.add_argument("--x", **how)
+                args = self.parse(parser, *(["--x", *words] if words else []))
+                text = (args.root / "params.yaml").read_text()
+                (self.folder / "copy.yaml").write_text(re.sub("(?m)^x: .*$", f"x: {line}", text))
+                self.assertEqual(typed(self.parse(parser, "--config", "copy.yaml").x), typed(expected))
 
     def test_a_list_stands_as_its_values_not_as_the_words_that_made_it(self):
         base, path = [pathlib.Path("base")], pathlib.Path
