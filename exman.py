@@ -89,7 +89,7 @@ class Run:
         return self                                     # a copy of args is of the same run
 
     def __enter__(self) -> Run:
-        with _LOCK:
+        with _LOCKS.setdefault(os.getpid(), RLock()):
             if os.getpid() not in self._inside:         # the process that has forked this one may be there
                 self._status = "done"                   # the worst that becomes of a task in the block
                 self._log = self._logging()
@@ -98,13 +98,13 @@ class Run:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        status = _status(error)
-        if status != "done":
-            _attempt("no traceback", self._write_traceback, kind, error, trace)
-        if status == "failed" or self._status == "done":
-            self._status = status
-        with _LOCK:
+        with _LOCKS.setdefault(os.getpid(), RLock()):
             self._inside.pop()
+            status = _status(error)
+            if status != "done":
+                _attempt("no traceback", self._write_traceback, kind, error, trace)
+            if status == "failed" or self._status == "done":
+                self._status = status
             if os.getpid() in self._inside:
                 return                                  # another block, of a thread or a task, is still open
             _attempt("the log may lack its end", next, self._log, None)
@@ -148,7 +148,10 @@ class Run:
 
     def _write_traceback(self, kind, error, trace):
         import traceback
-        text = "".join(traceback.format_exception(kind, error, trace))
+        try:
+            text = "".join(traceback.format_exception(kind, error, trace))
+        except Exception:                               # of its own class, or a SyntaxError of odd parts
+            text = f"{kind.__name__}\n{''.join(traceback.format_tb(trace))}"
         with self._opened("traceback") as file:
             file.write(text.encode("utf-8", "backslashreplace"))
 
@@ -162,8 +165,7 @@ class Run:
 
 
 class _Log(FileIO):
-    """Closed once no thread writes to it: the system gives its number to the file that is opened next."""
-
+    # Closed once no thread writes to it: the system gives its number to the file that is opened next.
     def __del__(self):
         _attempt("the log may lack its end", self.close)
 
@@ -240,8 +242,7 @@ class Namespace(argparse.Namespace):
             frame = frame.f_back
         if frame and type(self)._beside:
             return _with_run, (argparse.Namespace(), *type(self)._beside), self.__dict__
-        # A checkpoint loads where there is no exman.
-        plain = argparse.Namespace()
+        plain = argparse.Namespace()                    # a checkpoint loads where there is no exman
         plain.__dict__ = self.__dict__                  # the same dict: a checkpoint may have vars(args) too
         return plain.__reduce_ex__(protocol)
 
@@ -510,7 +511,7 @@ _OWN_OPTIONS: dict[str, Any] = {
 
 # The _Parse under way: a parse inside it, a subparser's or an action's, belongs to it.
 _THREAD: Any = type("_Thread", (_local,), {"parse": None})()
-_LOCK = RLock()                                         # while a block begins or ends, or a parser is eased
+_LOCKS: dict[int, Any] = {}                             # by process: a fork may come while a thread holds one
 _FALSE = ("", "false", "f", "no", "n", "off", "0")
 _TRUE = ("true", "t", "yes", "y", "on", "1")
 
@@ -535,8 +536,7 @@ class _File:
 
     def __init__(self, path, explicit=True):
         self.path, self.explicit = path, explicit       # of --config, or else of default_config_files
-        self.unknown = []                               # the keys that no option of the parser knows
-        self.is_overridden = False                      # by the command line, or by a later file
+        self.unknown, self.is_overridden = [], False    # keys that no option knows; by what goes before it
         text = _read_text(path)
         text = text if re.search(r"(?m)^[ \t\r]*[^# \t\r\n]", text) else "{}"   # comments set nothing
         try:
@@ -678,8 +678,8 @@ class _Parse:
         file.note_unknown(dests, self.whole)
         self.files.insert(0, file)
         # In place, as argparse's intermixed parse does it; a type may open a default, or refuse it.
-        _LOCK.acquire()
-        self.undo.append(_LOCK.release)
+        lock = _LOCKS.setdefault(os.getpid(), RLock())
+        self.undo.append(lock.acquire() and lock.release)
         for _, dest in file.says_of(dests):
             for each in [*dest.actions, *dest.groups]:
                 self.undo.append(functools.partial(setattr, each, "required", each.required))
@@ -1449,7 +1449,7 @@ def _launch(root, record, earlier):
     nth, digest = next(_PARSES), _digest(record.identity)
     (rank, launch), job = _rank_and_launch(), _env("SLURM_JOB_ID") and [*map(_env, _JOB_VARS)]
     of_launch = rank >= 0 and f"{root}/.launches/" + _digest(f"{launch} {nth}")
-    of_job = job and f"{root}/.launches/" + _digest(f"{job} {digest} {nth} {max(rank, 0)} {_worker()[0]}")
+    of_job = job and f"{root}/.launches/" + _digest(f"{job} {digest} {nth} {max(rank, 0)} {not _worker()[0]}")
     start = _count("SLURM_RESTART_COUNT") if job else 0
     is_mine = earlier and earlier._maker == os.getpid()
     run, news = _inherited(root, digest), ""
@@ -2345,8 +2345,8 @@ def _verb_ls(root, *words, sort="", n=0, results=None, fails=False, all=False, c
         columns, problems = _table(root, mark, results, True, fails, missing=...)
         # What --name gave stands at the end of a folder's name; a parameter of the script's goes before it.
         ends = [re.sub(r"\A(?:[0-9]+-?){7}", "", path.name) for path in columns["root"]]
-        names = zip(columns.get("name", ends), ends)
-        return {**columns, "name": [end if name in (None, ...) else name for name, end in names]}, problems
+        both = zip(columns.get("name", ends), ends)
+        return {**columns, "name": [end or own if own in (None, ...) else own for own, end in both]}, problems
     columns, problems = read(" ".join(marks) or None)
     for problem in problems:
         _say(problem)
@@ -2400,7 +2400,7 @@ def _aligned(keys, rows, others, sort, whole):
     room = shutil.get_terminal_size().columns if sys.stdout.isatty() and not whole else 10**9
     first, table = ["id", "time", sort], []
     hidden = ["root", "seconds_end" if "seconds_end" in keys else "seconds"]
-    told = keys[keys.index("status"):]                  # and results, which a run that goes on has not yet
+    told = keys[keys.index("status_end" if "status_end" in keys else "status"):]    # what a run has later
     for key in dict.fromkeys([*first, "name", *told, *keys]):
         texts = {repr(row.get(key)) for row in others if key in told or row.get(key, ...) is not ...}
         if key in first or whole or len(texts) > 1 and key not in hidden:

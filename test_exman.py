@@ -208,7 +208,7 @@ class TestRun(Case):
 
     def test_how_a_block_may_end(self):
         for end, part in ((SystemExit(), "runs"), (SystemExit(0), "runs"), (SystemExit(None), "runs"), (SystemExit(3), "fails"),
-                          (SystemExit("no data"), "fails"), (SystemExit(""), "fails"), (GeneratorExit(), "runs"), (MemoryError(), "fails"),
+                          (SystemExit("no data"), "fails"), (SystemExit(""), "fails"), (SyntaxError("x", ("f", 1, "no", "text")), "fails"), (GeneratorExit(), "runs"), (MemoryError(), "fails"),
                           (RecursionError(), "fails")):
             with self.subTest(repr(end)):
                 args = self.parse(self.parser())
@@ -473,6 +473,32 @@ class TestRun(Case):
             self.assertEqual(said.getvalue(), f"exman: run {args.exman.id} failed: {args.root}\n")
             self.assertEqual(sorted(self.read(args.root / "log.txt").split("\n")[:8]), [f"line {number}" for number in range(8)])
             self.assertEqual(self.read(args.root / "traceback.txt").count("Traceback"), 4)
+
+    @unittest.skipUnless(hasattr(os, "fork"), "no fork")
+    def test_a_process_that_is_forked_while_a_thread_enters_the_block_enters_it_too(self):
+        self.script("""
+            import os, signal, threading, warnings
+            import exman
+            warnings.simplefilter("ignore")             # of a fork among threads
+            args, over = exman.ExParser(root="exman").parse_args(), threading.Event()
+            def enter():
+                while not over.is_set():
+                    with args.exman:
+                        pass
+            thread = threading.Thread(target=enter)
+            thread.start()
+            for _ in range(30):
+                child = os.fork()
+                if not child:
+                    signal.alarm(20)
+                    with args.exman:
+                        pass
+                    os._exit(0)
+                assert os.waitpid(child, 0)[1] == 0
+            over.set()
+            thread.join()
+            """)
+        self.python("main.py")
 
     def test_two_coroutines_in_the_block(self):
         import asyncio
@@ -4249,16 +4275,20 @@ class LaunchTest(LaunchCase):
     def test_each_process_of_a_requeued_job_goes_on_in_its_own_run(self):
         self.script("""
             import multiprocessing, os, exman
-            def parse(_):
-                return exman.ExParser(root="exman").parse_args().root.name
+            def parse(seed):
+                parser = exman.ExParser(root="exman")
+                parser.add_argument("--seed", type=int)
+                return parser.parse_args(["--seed", str(seed)] if seed else []).root.name
             if __name__ == "__main__":
-                own = parse(0)
-                with multiprocessing.get_context("spawn").Pool(1) as pool:
-                    os.write(1, " ".join([own, *pool.map(parse, [0])]).encode())
+                own = [parse(0)]
+                for seed in [0, 1, 2, 3][int(os.environ["SLURM_RESTART_COUNT"]):]:      # the first ones are done
+                    with multiprocessing.get_context("spawn").Pool(1) as pool:
+                        own += pool.map(parse, [seed])
+                os.write(1, " ".join(own).encode())
             """)
-        for start in range(3):
-            self.assertEqual(self.end([self.start(dict(self.STEP, SLURM_RESTART_COUNT=str(start)))]), [self.runs()])
-        self.assertEqual(len(self.runs()), 2)
+        starts = [self.end([self.start(dict(self.STEP, SLURM_RESTART_COUNT=str(start)))])[0] for start in range(3)]
+        runs = self.runs()
+        self.assertEqual((starts, len(runs)), ([runs, [runs[0], *runs[2:]], [runs[0], *runs[3:]]], 5))
 
     def test_requeued_job_that_had_failed_comes_back_from_fails(self):
         job = {"SLURM_JOB_ID": "7"}
@@ -5915,6 +5945,16 @@ class TestShell(Case):
         self.parser.set_defaults(model=None)
         self.run_("--lr", "1")
         self.assertEqual(self.columns("id>1"), ["id", "time", "model"])
+
+    def test_parameters_that_are_called_name_and_status_are_the_scripts(self):
+        for option, words in (("--name", []), ("--name", ["--name", "x", "--status", "on"]), ("--name", ["--exman-name", "foo"]), ("--lr", [])):
+            parser = super().parser()
+            parser.add_argument(option)
+            parser.add_argument("--status")
+            (self.parse(parser, *words).root / "end.yaml").write_text("status: done\nseconds: 1.5\n")
+        for words, ids in (("name=null", [1, 4]), ("name=x", [2]), ("name=foo", [3]), ("status=on", [2]), ("status_end=done", [1, 2, 3, 4])):
+            self.assertEqual(self.ids(words), ids, words)
+        self.assertEqual(self.columns(), ["id", "time", "name", "status"])      # lr is of another script
 
     def test_a_failed_run_without_its_file_is_named(self):
         args = self.run_()
