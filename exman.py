@@ -536,7 +536,7 @@ class _File:
 
     def __init__(self, path, explicit=True):
         self.path, self.explicit = path, explicit       # of --config, or else of default_config_files
-        self.unknown, self.is_overridden = [], False    # keys that no option knows; by what goes before it
+        self.unknown, self.is_overridden = [], False    # keys of no option; whether anything beats it
         text = _read_text(path)
         text = text if re.search(r"(?m)^[ \t\r]*[^# \t\r\n]", text) else "{}"   # comments set nothing
         try:
@@ -854,7 +854,7 @@ def _same(one, other):
 
 def _rebuilt(shape, form, read, depth=0):
     """The value of which _form() made form and shape; where the form was edited since, that counts."""
-    # A text below the lists that the option itself makes, so many deep, is a part of what its type has made.
+    # depth: how many lists the option itself makes; a text below those is a part of what its type has made.
     if type(form) is dict:
         shape = shape if type(shape) is dict else {}
         return {key: _rebuilt(shape.get(_flow(key)), item, read, -1) for key, item in form.items()}
@@ -1257,7 +1257,7 @@ class _Root(str):
             raise
 
     def create(self, path, data=b"", synced=False):
-        """Write a new file, never through a planted link; False where one of this name is there already."""
+        """Write a new file, never through a planted link; False where it is there (EPERM in sshfs)."""
         try:
             file = os.open(path, _NEW_FLAGS, 0o666)
             try:
@@ -1269,7 +1269,7 @@ class _Root(str):
                 os.close(file)
         except OSError as error:
             if error.filename and not synced and os.path.lexists(path):
-                return False                            # of open, which alone names it; EPERM in sshfs
+                return False                            # from open, which names it; a run's file must be new
             error.filename = path
             raise
         self.share(path)
@@ -2400,7 +2400,7 @@ def _aligned(keys, rows, others, sort, whole):
     room = shutil.get_terminal_size().columns if sys.stdout.isatty() and not whole else 10**9
     first, table = ["id", "time", sort], []
     hidden = ["root", "seconds_end" if "seconds_end" in keys else "seconds"]
-    told = keys[keys.index("status_end" if "status_end" in keys else "status"):]    # what a run has later
+    told = keys[keys.index("status_end" if "status_end" in keys else "status"):]    # its end and results
     for key in dict.fromkeys([*first, "name", *told, *keys]):
         texts = {repr(row.get(key)) for row in others if key in told or row.get(key, ...) is not ...}
         if key in first or whole or len(texts) > 1 and key not in hidden:
